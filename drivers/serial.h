@@ -1,0 +1,29 @@
+/*
+ * The host's serial ports (16550, PC16550D data sheet): COM1 console, COM2
+ * telemetry. Output goes through a ring and is moved along by serial_poll(), so
+ * that nobody waits for the line; serial_flush() waits.
+ */
+#ifndef DRIVERS_SERIAL_H
+#define DRIVERS_SERIAL_H
+
+#include "lib/types.h"
+
+enum serial_port { SERIAL_CONSOLE, SERIAL_TELEMETRY, SERIAL_PORT_COUNT };
+
+/* 115200 8N1, FIFOs on. False when no UART answers there. Before it is called,
+ * and on a port that does not answer, output is dropped. */
+bool serial_init(enum serial_port port);
+
+/* Appends to the port's ring. When the ring is full it waits for the line: no
+ * byte is ever lost. */
+void serial_write(enum serial_port port, const char *bytes, size_t size);
+
+/* Moves what the FIFO takes now; called from the main loop and in idle. True
+ * while something is left. */
+bool serial_poll(void);
+void serial_flush(void);
+
+/* A received byte of the console, or -1. */
+int serial_read(enum serial_port port);
+
+#endif

@@ -1,0 +1,126 @@
+/*
+ * A virtual CPU, without a vendor: its registers, what an exit was, and the ten
+ * functions a vendor provides (struct vcpu_ops). vmx.c fills them in; a second
+ * vendor does the same beside it. hv/exit.c reads exits and knows no vendor.
+ */
+#ifndef HV_VCPU_H
+#define HV_VCPU_H
+
+#include "lib/types.h"
+#include "mm/mm.h"
+
+struct vm;
+
+/* Order of the general registers as instructions encode them (RAX = 0 ...). */
+enum vcpu_register {
+    REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
+    REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
+    REG_COUNT
+};
+
+enum vcpu_segment { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_LDTR, SEG_TR, SEG_COUNT };
+
+/* State that lives in the vendor's control block; get and set through ops. */
+enum vcpu_state {
+    STATE_RIP, STATE_RSP, STATE_RFLAGS, STATE_CR0, STATE_CR3, STATE_CR4, STATE_EFER,
+    STATE_CS_BASE, STATE_CS_ATTR, STATE_SS_BASE, STATE_DS_BASE, STATE_ES_BASE,
+    STATE_FS_BASE, STATE_GS_BASE, STATE_KERNEL_GS_BASE, STATE_STAR, STATE_LSTAR, STATE_CSTAR,
+    STATE_SFMASK, STATE_SYSENTER_CS, STATE_SYSENTER_ESP, STATE_SYSENTER_EIP, STATE_PAT,
+    STATE_GDTR_BASE, STATE_IDTR_BASE, STATE_CPL, STATE_TSC_OFFSET,
+    STATE_COUNT
+};
+
+enum exit_kind {
+    EXIT_INTERRUPT,      /* host interrupt: vector in `vector` (already acknowledged) */
+    EXIT_WINDOW,         /* the vCPU can take an interrupt now */
+    EXIT_NESTED_FAULT,   /* nested table violation: gpa, access */
+    EXIT_NESTED_BAD,     /* nested table misconfiguration: gpa */
+    EXIT_CPUID,
+    EXIT_HLT,
+    EXIT_IO,             /* port, size, write, string, rep */
+    EXIT_MSR_READ,
+    EXIT_MSR_WRITE,
+    EXIT_CR_ACCESS,      /* emulated by the vendor code as far as it can; cr, reg, write */
+    EXIT_XSETBV,
+    EXIT_TRIPLE_FAULT,
+    EXIT_EXCEPTION,      /* intercepted: vector, error_code */
+    EXIT_VMX_INSTRUCTION,/* VMX, SVM instructions: #UD */
+    EXIT_CACHE,          /* INVD, WBINVD */
+    EXIT_PAUSE,
+    EXIT_NMI,            /* host NMI while in the guest */
+    EXIT_MACHINE_CHECK,
+    EXIT_TASK_SWITCH,
+    EXIT_TIMER,          /* preemption timer, where used */
+    EXIT_ENTRY_FAILED,   /* the entry was refused; the vendor has logged the rule */
+    EXIT_UNKNOWN,
+    EXIT_KIND_COUNT
+};
+const char *exit_kind_name(enum exit_kind kind);
+
+struct vcpu_exit {
+    enum exit_kind kind;
+    uint64_t raw;        /* the vendor's reason, for the dump */
+    uint8_t length;      /* of the instruction; 0: not known */
+    gpa_t gpa;
+    unsigned access;     /* MM_READ | MM_WRITE | MM_EXEC */
+    bool during_walk;    /* the access was the guest's own page-table walk */
+    uint8_t vector;
+    uint32_t error_code;
+    uint16_t port;
+    uint8_t size;        /* I/O: 1, 2, 4 */
+    bool write, string, rep;
+    uint8_t cr, reg;
+};
+
+#define VCPU_NO_EVENT 0xffffffffu
+
+struct vcpu {
+    struct mm_vcpu mm;      /* the core's part; first, so that mm_vcpu -> vcpu is a cast */
+    struct vm *vm;
+    uint64_t regs[REG_COUNT]; /* RSP lives in STATE_RSP; regs[REG_RSP] is unused */
+    struct vcpu_exit exit;
+    void *vendor;           /* VMCS or VMCB and its companions */
+    void *fpu;              /* XSAVE area */
+    uint64_t xcr0;
+    uint64_t flush_seen;    /* the VM's flush generation this vCPU last entered with */
+
+    bool halted;
+    uint64_t pass, stride;  /* stride scheduling, hv/sched.c */
+    uint64_t run_ns;
+    uint64_t exits[EXIT_KIND_COUNT];
+    struct list_node run_link;
+};
+
+/*
+ * Chosen once at boot. None blocks; all run with interrupts off.
+ */
+struct vcpu_ops {
+    const char *name; /* "VT-x" */
+    /* Turns virtualization on on this CPU. False: a line naming the missing
+     * feature was logged. */
+    bool (*cpu_enable)(void);
+    /* Control block for a vCPU of vm in the state of a PVH entry (32-bit
+     * protected mode, paging off, flat segments). */
+    bool (*create)(struct vcpu *vcpu);
+    void (*destroy)(struct vcpu *vcpu);
+    /* Runs the guest until the next exit and decodes that into vcpu->exit. */
+    void (*run)(struct vcpu *vcpu);
+    uint64_t (*get)(struct vcpu *vcpu, enum vcpu_state what);
+    void (*set)(struct vcpu *vcpu, enum vcpu_state what, uint64_t value);
+    /* Skips the instruction that exited (length from the exit), clearing the
+     * interrupt shadow. */
+    void (*skip)(struct vcpu *vcpu);
+    /* Queues an event for the next entry. Exceptions always; external interrupts
+     * only when can_interrupt(). Events whose delivery was cut short by the exit
+     * are queued again by run() itself. */
+    void (*inject)(struct vcpu *vcpu, uint8_t vector, bool exception, bool has_error,
+                   uint32_t error);
+    /* Interruptible now? When not, asks for an EXIT_WINDOW. */
+    bool (*can_interrupt)(struct vcpu *vcpu);
+    /* The control block in readable lines, for a dump. */
+    void (*dump)(struct vcpu *vcpu);
+};
+
+extern const struct vcpu_ops *vcpu_ops;
+
+#endif

@@ -1,0 +1,92 @@
+/*
+ * The pool: compressed pages in RAM.
+ *
+ * A log of frames in age order. Objects lie one behind the other; one that does
+ * not fit runs on at the start of the next frame of the log, which need not be
+ * a neighbour in memory, so no tail is wasted. A frame with no live byte leaves
+ * the log and is freed. Compaction moves the live objects of the emptiest
+ * frames to the head.
+ *
+ *      frame A                    A.next
+ *      | hdr data | hdr da|  ->  |ta | hdr data |....
+ *
+ * One object holds one page of one owner (P14) behind a header that names the
+ * owner, the length and a keyed check (P5). The leaf that names an object is
+ * its only reference; when an object moves, the pool tells the core through
+ * pool_ops, which rewrites the leaf.
+ *
+ * Frames come from frame_alloc(FRAME_POOL, FRAME_RECLAIM). Lock: one, outside
+ * the frame allocator's.
+ */
+#ifndef MM_POOL_H
+#define MM_POOL_H
+
+#include "lib/types.h"
+
+/* Where an object lies: frame number and offset / 4, in POOL_LOCATION_BITS. */
+typedef struct {
+    uint64_t v;
+} pool_location_t;
+#define POOL_OFFSET_BITS 10u
+
+/* An object belongs to a guest page, or to a counted object (mm/counted.h). */
+struct pool_owner {
+    uint16_t vm;    /* POOL_OWNER_COUNTED: gfn is the index of a counted object */
+    uint32_t gfn;
+};
+#define POOL_OWNER_COUNTED 0xffffu
+
+/* Blocks longer than this are refused: they save too little. Bytes. */
+#define POOL_BLOCK_MAX 3072u
+
+enum pool_result {
+    POOL_OK,
+    POOL_NO_FRAME,       /* not even reclaim's reserve had one */
+    POOL_INCOMPRESSIBLE, /* longer than POOL_BLOCK_MAX */
+    POOL_FULL,           /* the pool's own limit */
+    POOL_DAMAGED         /* the check, the header or the block is wrong */
+};
+
+struct pool_ops {
+    /* The object of this owner is moving: rewrite the one place that names it
+     * from old to new. False when the owner does not name `old` any more or is
+     * busy: the object then stays. */
+    bool (*moved)(struct pool_owner owner, pool_location_t from, pool_location_t to);
+};
+
+void pool_init(const struct pool_ops *ops, uint32_t frame_limit);
+
+/* Compresses the page and keeps it. */
+enum pool_result pool_store(struct pool_owner owner, const void *page, pool_location_t *location);
+
+/* Fills page from the object; the object stays. */
+enum pool_result pool_load(pool_location_t location, struct pool_owner owner, void *page);
+
+/* The object's block as it is, for write-back: at most POOL_BLOCK_MAX bytes. */
+enum pool_result pool_read_block(pool_location_t location, struct pool_owner owner, void *block,
+                                 uint32_t *size);
+
+/* Gives the object back; its frame may become free. */
+void pool_free(pool_location_t location, struct pool_owner owner);
+
+/* The oldest live object, for write-back; false when the pool is empty.
+ * `skip` objects from the old end are passed over (bounded by the caller). */
+bool pool_oldest(uint32_t skip, pool_location_t *location, struct pool_owner *owner);
+
+/* Moves live objects out of the emptiest frames, at most `objects` of them;
+ * returns the frames freed. */
+uint32_t pool_compact(uint32_t objects);
+
+struct pool_stats {
+    uint64_t objects;
+    uint64_t object_bytes; /* blocks, without headers */
+    uint64_t live_bytes;   /* blocks and headers */
+    uint64_t frames;
+};
+void pool_stats_get(struct pool_stats *stats);
+
+/* Walks every object: calls visit; returns false at the first damaged header. */
+bool pool_audit(bool (*visit)(struct pool_owner owner, pool_location_t at, void *context),
+                void *context);
+
+#endif
