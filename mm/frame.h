@@ -17,6 +17,7 @@
 #define MM_FRAME_H
 
 #include "lib/assert.h"
+#include "lib/lock.h"
 #include "lib/types.h"
 
 enum frame_kind {
@@ -39,34 +40,30 @@ enum frame_kind {
 struct frame {
     uint8_t kind;
     uint8_t flags;
+    uint16_t tag; /* PRIVATE, TABLE: owning VM; SHARED: salt; POOL: bytes of live objects */
     union {
         struct {
-            uint16_t unused;
-            uint32_t prev, next; /* frame indices, circular */
+            uint32_t prev, next; /* frame numbers, circular */
             uint32_t pad;
         } free;
         struct {
-            uint16_t vm; /* owner */
             uint32_t gfn;
             uint32_t hash; /* low half of hash_page() at the last scan */
             uint32_t link; /* next in the share index bucket */
         } private;
         struct {
-            uint16_t salt;  /* sharing domain */
             uint32_t count; /* sharers */
             uint32_t hash;
             uint32_t link; /* next in the bucket, or the counted object */
         } shared;
         struct {
-            uint16_t live;  /* bytes of live objects in this frame */
             uint16_t first; /* offset of the first object that begins here; PAGE_SIZE: none */
             uint16_t used;  /* bytes in use from the start, dead ones included */
             uint32_t prev, next; /* log order; an object may run on into next */
         } pool;
         struct {
-            uint16_t vm;
-            uint32_t entries; /* entries that are not uniform/empty */
-            uint32_t lock;
+            uint32_t entries; /* entries that are not all zero bits */
+            struct spinlock lock;
             uint32_t pad;
         } table;
     };
