@@ -1,0 +1,49 @@
+# Tests of the portable code on the development machine.
+#
+# Every tests/host/test_NAME.c is one cmocka program, build/tests/test_NAME. It
+# links with an archive of all portable code as it is (the same bytes of code
+# as in the hypervisor; nothing is defined that would change it), of
+# tests/host/support.c and of the simulated machine (tests/host/sim_*.c,
+# fake_*.c). A test that wants its own machine_*() just defines it: those of the
+# simulated machine are weak.
+#
+#   make test-host              all of them, with a summary
+#   make build/tests/test_swap  one
+#   make soak STEPS=n [SEED=n]  random operations for long
+#   make mutants                do the tests notice when the core is broken?
+
+HOST_SOURCES := $(wildcard mm/*.c lib/fmt.c lib/elf.c lib/json.c boot/config*.c drivers/gpt.c \
+                guest-driver/balloon_core.c tests/host/support.c tests/host/sim*.c \
+                tests/host/fake_*.c)
+HOST_OBJECTS := $(HOST_SOURCES:%.c=$(BUILD)/tests/obj/%.o)
+HOST_LIBRARY := $(BUILD)/tests/libballast-host.a
+HOST_TESTS   := $(patsubst tests/host/%.c,$(BUILD)/tests/%,$(wildcard tests/host/test_*.c))
+HOST_FLAGS   := $(COMMON) -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
+HOST_LIBS    := -lcmocka -llz4 -lm
+
+.PHONY: test-host soak mutants
+
+$(BUILD)/tests/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(HOST_FLAGS) -c $< -o $@
+
+$(HOST_LIBRARY): $(HOST_OBJECTS)
+	@rm -f $@
+	ar rcs $@ $(HOST_OBJECTS)
+
+$(HOST_TESTS): $(BUILD)/tests/%: $(BUILD)/tests/obj/tests/host/%.o $(HOST_LIBRARY)
+	$(CC) $(HOST_FLAGS) $< $(HOST_LIBRARY) $(HOST_LIBS) -o $@
+
+.PRECIOUS: $(BUILD)/tests/obj/tests/host/%.o
+
+# Leaves PASSED FAILED SKIPPED in build/tests/host.result.
+test-host: $(HOST_TESTS)
+	@$(PYTHON) tests/host/run.py --result $(BUILD)/tests/host.result $(HOST_TESTS)
+
+STEPS ?= 1000000
+SEED  ?= 1
+soak: $(BUILD)/tests/test_random
+	BALLAST_STEPS=$(STEPS) BALLAST_SEED=$(SEED) $(BUILD)/tests/test_random
+
+mutants:
+	@$(PYTHON) tests/mutants.py
