@@ -82,6 +82,7 @@ struct vcpu {
     void *vendor;           /* VMCS or VMCB and its companions */
     void *fpu;              /* XSAVE area */
     uint64_t xcr0;
+    uint64_t cr2;           /* the guest's; run() loads and stores it */
     uint64_t flush_seen;    /* the VM's flush generation this vCPU last entered with */
 
     bool halted;
