@@ -27,6 +27,7 @@ enum frame_kind {
     FRAME_SHARED,  /* one content, counted sharers, read-only */
     FRAME_POOL,    /* compressed objects */
     FRAME_TABLE,   /* nested table */
+    FRAME_BOOK,    /* books of the stores: slot tables and cell maps of the swap area */
     FRAME_KIND_COUNT
 };
 

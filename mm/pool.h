@@ -82,6 +82,7 @@ struct pool_stats {
     uint64_t object_bytes; /* blocks, without headers */
     uint64_t live_bytes;   /* blocks and headers */
     uint64_t frames;
+    uint64_t metadata_bytes; /* books and work areas outside of pool frames */
 };
 void pool_stats_get(struct pool_stats *stats);
 

@@ -48,9 +48,14 @@ enum swap_open_result {
     SWAP_OPEN_TOO_SMALL,  /* fewer sectors than the header says, or useless */
     SWAP_OPEN_IO_ERROR,
     SWAP_OPEN_NO_MEMORY,
+    SWAP_OPEN_ALREADY,    /* an area is open; this range was not looked at */
     SWAP_OPEN_RESULT_COUNT
 };
 const char *swap_open_result_name(enum swap_open_result result);
+
+/* Forgets any area and draws the per-boot key from machine_entropy(). Once at
+ * boot, before swap_open(). */
+void swap_init(void);
 
 /* Examines one range of a device (a partition, or all of it) and opens it as
  * the swap area when it carries the signature. Boot time: polls the device.
@@ -96,7 +101,8 @@ struct swap_stats {
     uint64_t reads, writes;           /* requests to the device */
     uint64_t pages_read, pages_written;
     uint64_t read_errors, write_errors, tampered, retries;
-    uint64_t metadata_bytes;
+    uint64_t metadata_bytes; /* books: slot table, cell map, records */
+    uint64_t buffer_bytes;   /* bounce buffers for clusters and reads */
 };
 void swap_stats_get(struct swap_stats *stats);
 
