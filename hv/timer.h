@@ -1,0 +1,45 @@
+/*
+ * The deadline multiplexer of a CPU: every deadline (time slices, guest timers,
+ * disk time-outs, the 100 Hz tick, samples) is a struct timer on one sorted list,
+ * and the earliest one drives the local APIC timer.
+ *
+ * Invariant: an armed timer is on the list, the list is sorted by deadline, and
+ * equal deadlines fire in the order they were set. Timers fire from the CPU loop
+ * (timer_run), never from an interrupt. Locks: none; the list belongs to its CPU.
+ */
+#ifndef HV_TIMER_H
+#define HV_TIMER_H
+
+#include "lib/list.h"
+#include "lib/types.h"
+
+#define TIMER_NEVER UINT64_MAX
+
+struct timer {
+    struct list_node link;
+    uint64_t deadline; /* clock_now_ns() */
+    void (*fire)(struct timer *timer, uint64_t now);
+    void *context;
+};
+
+void timer_init(struct timer *timer, void (*fire)(struct timer *timer, uint64_t now),
+                void *context);
+/* Arms, or moves, the timer. TIMER_NEVER cancels. */
+void timer_set(struct timer *timer, uint64_t deadline);
+void timer_cancel(struct timer *timer);
+bool timer_is_armed(const struct timer *timer);
+
+/* Fires everything that is due; a timer may set itself again, and fires at most
+ * once a call. */
+void timer_run(uint64_t now);
+
+/* The earliest deadline, or TIMER_NEVER. */
+uint64_t timer_next(void);
+
+/* Programs the local APIC timer for the earliest deadline, when it changed. */
+void timer_arm(uint64_t now);
+
+/* The hardware timer has fired: the next timer_arm() programs it again. */
+void timer_expired(void);
+
+#endif

@@ -1,0 +1,100 @@
+/*
+ * A virtual machine: its memory, vCPUs, devices, and how it ended.
+ *
+ *   UNUSED -> RUNNING -> ENDING -> ENDED
+ *          \> REFUSED
+ *
+ * REFUSED: it did not start (bad image, no room). ENDING: it does not run any
+ * more, its memory is being given back (mm_vm_destroy waits for I/O). Only
+ * vm_reap() moves it on to ENDED.
+ *
+ * A VM ends once, with the first reason given; everything about it that the
+ * telemetry shows afterwards was copied when it ended.
+ */
+#ifndef HV_VM_H
+#define HV_VM_H
+
+#include "hv/boot_info.h"
+#include "hv/dev_balloon.h"
+#include "hv/dev_ioapic.h"
+#include "hv/dev_lapic.h"
+#include "hv/dev_legacy.h"
+#include "hv/dev_uart.h"
+#include "hv/dev_virtio.h"
+#include "hv/seam.h"
+#include "hv/vcpu.h"
+
+#define VM_VCPU_MAX   1u
+#define VM_REASON_MAX 160u
+
+enum vm_state { VM_UNUSED, VM_REFUSED, VM_RUNNING, VM_ENDING, VM_ENDED };
+
+enum vm_end {
+    VM_END_NONE,
+    VM_END_STATUS,       /* by itself, through the exit port */
+    VM_END_TRIPLE_FAULT,
+    VM_END_MEMORY,       /* the core stopped it */
+    VM_END_HALTED,       /* halted with interrupts off */
+    VM_END_INSTRUCTION,  /* an access that cannot be emulated */
+    VM_END_EXIT,         /* an exit nobody knows, or a refused entry */
+    VM_END_GUEST_ERRORS, /* too many errors of one kind */
+    VM_END_DURATION      /* it still ran when the run's time was over */
+};
+
+struct vm {
+    unsigned index; /* in the configuration */
+    const struct config_vm *config;
+    struct mm_vm *mm; /* NULL unless RUNNING or ENDING */
+    enum vm_state state;
+    enum vm_end end;
+    uint8_t status;              /* VM_END_STATUS: what the guest wrote */
+    char reason[VM_REASON_MAX];  /* why it was refused or how it ended, for people */
+    bool fault_reported;
+
+    struct vcpu vcpus[VM_VCPU_MAX];
+    struct lapic lapics[VM_VCPU_MAX]; /* by vCPU index */
+    unsigned vcpu_count;
+    /* Grows when translations were revoked; a CPU compares it, after a full
+     * barrier, with vcpu->flush_seen before it enters the VM (P3). */
+    uint64_t flush_generation;
+
+    struct seam seam;
+    struct uart uart;
+    struct ioapic ioapic;
+    struct legacy legacy;
+    struct virtio virtio;
+    struct balloon balloon;
+
+    uint64_t checked, mismatched; /* pages, as its workload reports them */
+    uint64_t unknown_msr_count, unknown_port_count, unknown_mmio_count;
+    uint64_t last_counters[MM_VM_COUNTER_COUNT]; /* as it ended */
+};
+
+extern struct vm vm_table[CONFIG_VM_MAX];
+extern unsigned vm_table_count; /* VMs configured */
+
+/* Creates every configured VM, in order; what cannot start is REFUSED with a
+ * line on the console. */
+void vm_create_all(const struct boot_info *boot);
+
+/* The VM must not run again. Only the first call has an effect; its memory is
+ * given back later, by vm_reap(). */
+void vm_end(struct vm *vm, enum vm_end end, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Gives back the memory of VMs that ended, as far as that is possible now. */
+void vm_reap(void);
+
+/* No VM runs or is being taken down. */
+bool vm_all_ended(void);
+
+/* Ended by itself with status 0 and no page differed. */
+bool vm_is_good(const struct vm *vm);
+
+const char *vm_name(const struct vm *vm);
+struct lapic *vm_lapic(const struct vcpu *vcpu);
+
+/* The core's counters of the VM: now, or as they were when it ended. */
+void vm_counters(const struct vm *vm, uint64_t values[MM_VM_COUNTER_COUNT]);
+
+#endif
