@@ -1,0 +1,76 @@
+/*
+ * The processor the hypervisor runs on: its own GDT, TSS, IDT, control registers
+ * and per-CPU data (reached through the GS base).
+ *
+ * Interrupts stay off except in cpu_idle(); their handler only records the vector
+ * (cpu_interrupt_handler). NMI, #DF and #MC have stacks of their own. Every other
+ * exception is a bug of ours: trap_handle() prints it and stops.
+ */
+#ifndef HV_CPU_H
+#define HV_CPU_H
+
+#include "lib/types.h"
+
+struct vcpu;
+
+#define CPU_CODE_SELECTOR 0x08u
+#define CPU_DATA_SELECTOR 0x10u
+#define CPU_TSS_SELECTOR  0x18u
+
+enum cpu_ist { CPU_IST_NMI = 1, CPU_IST_DOUBLE_FAULT, CPU_IST_MACHINE_CHECK, CPU_IST_COUNT = 3 };
+#define CPU_IST_STACK_SIZE 8192u
+
+/* What trap_common (hv/traps.asm) leaves on the stack. */
+struct trap_frame {
+    uint64_t rax, rcx, rdx, rbx, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15;
+    uint64_t vector, error_code;
+    uint64_t rip, cs, rflags, rsp, ss;
+};
+
+/* 64-bit TSS: SDM volume 3, figure 8-11. */
+struct cpu_tss {
+    uint32_t reserved0;
+    uint64_t rsp[3];
+    uint64_t reserved1;
+    uint64_t ist[7];
+    uint64_t reserved2;
+    uint16_t reserved3;
+    uint16_t io_map_base;
+} __attribute__((packed));
+
+struct cpu {
+    struct cpu *self;          /* gs:0 */
+    unsigned index;            /* machine_cpu() */
+    struct vcpu *loaded;       /* whose MSRs, debug registers and vector state are in the CPU */
+    struct vcpu *current_vmcs; /* whose VMCS is current */
+    uint64_t nmi_count;
+    uint64_t gdt[5];
+    struct cpu_tss tss;
+};
+
+/* This CPU's own structure. */
+static inline struct cpu *cpu_this(void)
+{
+    struct cpu *cpu;
+    __asm__ volatile("mov %%gs:0, %0" : "=r"(cpu));
+    return cpu;
+}
+
+/* GDT, TSS, IDT, CR0, CR4, EFER, PAT of the boot CPU; the first call of main(). */
+void cpu_init(void);
+
+/* What is called, with interrupts off, for every interrupt taken in cpu_idle(). */
+void cpu_interrupt_handler(void (*handler)(uint8_t vector));
+
+/* Waits with interrupts on for the next interrupt (sti; hlt; cli). */
+void cpu_idle(void);
+
+/* The value PAT has in the hypervisor (and at power-up): WB WT UC- UC twice. */
+#define CPU_PAT_DEFAULT 0x0007040600070406ull
+
+/* First byte of the unmapped page below each stack; NULL after the last. */
+uint8_t *cpu_stack_guard(unsigned index);
+
+void trap_handle(struct trap_frame *frame);
+
+#endif

@@ -1,0 +1,38 @@
+/*
+ * The log on the host console. A line is formatted whole and handed to the
+ * serial ring at once, so lines of several writers do not mix.
+ */
+#include "lib/log.h"
+#include "drivers/serial.h"
+#include "hv/log.h"
+#include "lib/fmt.h"
+
+#define LINE_MAX 512u
+
+static enum log_level lowest = LOG_INFO;
+static const char *const prefixes[] = { "debug: ", "", "warning: ", "error: " };
+
+void log_set_level(enum log_level level)
+{
+    lowest = level;
+}
+
+void log_vline(enum log_level level, const char *format, va_list args)
+{
+    if (level < lowest)
+        return;
+    char line[LINE_MAX];
+    int start = fmt_print(line, sizeof(line), "%s", prefixes[level]);
+    int length = start + fmt_vprint(line + start, sizeof(line) - (size_t)start, format, args);
+    size_t size = (size_t)length < sizeof(line) - 1 ? (size_t)length : sizeof(line) - 1;
+    line[size++] = '\n';
+    serial_write(SERIAL_CONSOLE, line, size);
+}
+
+void log_line(enum log_level level, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    log_vline(level, format, args);
+    va_end(args);
+}
