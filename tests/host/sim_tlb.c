@@ -1,0 +1,215 @@
+/*
+ * CPUs of the simulated machine, as far as nested paging goes. The walk is an
+ * independent reading of the format (Intel SDM volume 3, 29.3.2 and tables 29-1
+ * to 29-7): bits 2:0 read, write, execute; bit 7 a large page; bit 8 accessed;
+ * bit 9 dirty; bits 51:12 the address. Translations and the place of leaf tables
+ * are cached until the CPU enters the VM and finds its flush generation moved
+ * on, or until a violation on that address (SDM 29.4.3.1).
+ */
+#include <string.h>
+
+#include "tests/host/sim.h"
+
+#define ENTRY_ACCESS   7ull
+#define ENTRY_LARGE    (1ull << 7)
+#define ENTRY_ACCESSED (1ull << 8)
+#define ENTRY_DIRTY    (1ull << 9)
+#define ENTRY_ADDRESS  0x000ffffffffff000ull
+
+static void drop(struct sim_cpu *cpu, unsigned slot)
+{
+    for (unsigned i = 0; i < SIM_TLB_SIZE; i++)
+        if (cpu->tlb[i].slot == slot)
+            cpu->tlb[i].valid = false;
+    for (unsigned i = 0; i < SIM_WALK_SIZE; i++)
+        if (cpu->walks[i].slot == slot)
+            cpu->walks[i].valid = false;
+}
+
+void sim_enter(struct sim_vcpu *vcpu)
+{
+    struct sim_cpu *cpu = &sim.cpus[vcpu->cpu];
+    if (cpu->inside == vcpu)
+        return;
+    cpu->inside = vcpu;
+    if (cpu->seen[vcpu->vm->slot] != vcpu->vm->generation) {
+        drop(cpu, vcpu->vm->slot);
+        cpu->seen[vcpu->vm->slot] = vcpu->vm->generation;
+    }
+}
+
+void sim_leave(unsigned cpu)
+{
+    sim.cpus[cpu].inside = NULL;
+}
+
+void sim_tlb_flush(struct mm_vm *core)
+{
+    struct sim_vm *vm = sim_vm_of(core);
+    /* Until the kick arrives, guests on other CPUs go on. */
+    sim_meanwhile();
+    vm->generation++;
+    for (unsigned i = 0; i < sim.settings.cpus; i++)
+        if (sim.cpus[i].inside && sim.cpus[i].inside->vm == vm) {
+            struct sim_vcpu *vcpu = sim.cpus[i].inside;
+            sim_leave(i);
+            /* Kicked CPUs come back in at once. */
+            if (i != sim.cpu)
+                sim_enter(vcpu);
+        }
+}
+
+static struct sim_translation *find(struct sim_cpu *cpu, unsigned slot, uint32_t gfn)
+{
+    for (unsigned i = 0; i < SIM_TLB_SIZE; i++) {
+        struct sim_translation *t = &cpu->tlb[i];
+        if (t->valid && t->slot == slot && t->gfn == gfn)
+            return t;
+    }
+    return NULL;
+}
+
+bool sim_cached(const struct sim_vcpu *vcpu, uint32_t gfn, struct sim_translation *found)
+{
+    struct sim_cpu *cpu = &sim.cpus[vcpu->cpu];
+    if (cpu->seen[vcpu->vm->slot] != vcpu->vm->generation)
+        return false;
+    struct sim_translation *t = find(cpu, vcpu->vm->slot, gfn);
+    if (t && found)
+        *found = *t;
+    return t != NULL;
+}
+
+static void forget(struct sim_cpu *cpu, unsigned slot, uint32_t gfn)
+{
+    struct sim_translation *t = find(cpu, slot, gfn);
+    if (t)
+        t->valid = false;
+    for (unsigned i = 0; i < SIM_WALK_SIZE; i++)
+        if (cpu->walks[i].valid && cpu->walks[i].slot == slot && cpu->walks[i].region == gfn >> 9)
+            cpu->walks[i].valid = false;
+}
+
+static void set_bits(uint64_t *entry, uint64_t bits)
+{
+    __atomic_fetch_or(entry, bits, __ATOMIC_SEQ_CST);
+}
+
+static uint64_t *entry_of(struct sim_vm *vm, uint32_t table, uint32_t gfn, unsigned level)
+{
+    sim_check(sim_frame_valid(table), "vm %u gfn %#x: level %u table %#x out of the machine",
+              vm->slot, gfn, level, table);
+    struct frame *frame = frame_at(pfn(table));
+    sim_check(frame && frame->kind == FRAME_TABLE,
+              "vm %u gfn %#x: a walk reads frame %#x at level %u, of kind %d", vm->slot, gfn, table,
+              level, frame ? frame->kind : -1);
+    uint64_t *entries = sim_frame(table);
+    return &entries[(gfn >> (9 * (level - 1))) & 511];
+}
+
+static uint32_t address_of(uint64_t entry)
+{
+    return (uint32_t)((entry & ENTRY_ADDRESS) >> PAGE_SHIFT);
+}
+
+static struct sim_walk *walk_of(struct sim_cpu *cpu, unsigned slot, uint32_t gfn)
+{
+    for (unsigned i = 0; i < SIM_WALK_SIZE; i++)
+        if (cpu->walks[i].valid && cpu->walks[i].slot == slot && cpu->walks[i].region == gfn >> 9)
+            return &cpu->walks[i];
+    return NULL;
+}
+
+/* Down to the leaf table, by the cache or from the root; 0: violation. Large
+ * leaves end the walk early: *large then holds the entry. */
+static uint32_t leaf_table(struct sim_cpu *cpu, struct sim_vm *vm, uint32_t gfn, unsigned access,
+                           unsigned *allowed, uint64_t **large, unsigned *level_found)
+{
+    struct sim_walk *cached = walk_of(cpu, vm->slot, gfn);
+    if (cached && (cached->access & access) == access) {
+        *allowed = cached->access;
+        return cached->table;
+    }
+    uint32_t table = hpa_to_pfn(mm_vm_root(vm->core)).v;
+    *allowed = ENTRY_ACCESS;
+    for (unsigned level = 4; level > 1; level--) {
+        uint64_t *entry = entry_of(vm, table, gfn, level), value = *entry;
+        *allowed &= value & ENTRY_ACCESS;
+        if ((*allowed & access) != access)
+            return 0;
+        if (level < 4 && value & ENTRY_LARGE) {
+            *large = entry;
+            *level_found = level;
+            return 0;
+        }
+        if (sim.settings.core.accessed_dirty)
+            set_bits(entry, ENTRY_ACCESSED);
+        table = address_of(value);
+    }
+    cpu->walks[rng_below(&sim.meanwhile, SIM_WALK_SIZE)] =
+        (struct sim_walk){ .valid = true,
+                           .slot = (uint8_t)vm->slot,
+                           .access = (uint8_t)*allowed,
+                           .region = gfn >> 9,
+                           .table = table };
+    return table;
+}
+
+static bool walk(struct sim_cpu *cpu, struct sim_vm *vm, uint32_t gfn, unsigned access,
+                 uint32_t *frame)
+{
+    unsigned allowed, level = 1;
+    uint64_t *entry = NULL;
+    uint32_t table = leaf_table(cpu, vm, gfn, access, &allowed, &entry, &level);
+    if (table)
+        entry = entry_of(vm, table, gfn, 1);
+    if (!entry)
+        return false;
+    uint64_t value = *entry;
+    allowed &= value & ENTRY_ACCESS;
+    if ((allowed & access) != access)
+        return false;
+    sim_check((value & ENTRY_ACCESS & ~4ull) != 2, "vm %u gfn %#x: write-only entry %#llx",
+              vm->slot, gfn, (unsigned long long)value);
+    bool dirty = !sim.settings.core.accessed_dirty || access & MM_WRITE;
+    if (sim.settings.core.accessed_dirty)
+        set_bits(entry, ENTRY_ACCESSED | (access & MM_WRITE ? ENTRY_DIRTY : 0));
+    *frame = address_of(value) + (gfn & ((1u << (9 * (level - 1))) - 1));
+    struct sim_translation *slot = find(cpu, vm->slot, gfn);
+    if (!slot)
+        slot = &cpu->tlb[rng_below(&sim.meanwhile, SIM_TLB_SIZE)];
+    *slot = (struct sim_translation){ .valid = true,
+                                      .dirty = dirty,
+                                      .access = (uint8_t)allowed,
+                                      .slot = (uint8_t)vm->slot,
+                                      .gfn = gfn,
+                                      .pfn = *frame };
+    return true;
+}
+
+bool sim_translate(unsigned number, struct sim_vm *vm, uint32_t gfn, unsigned access,
+                   uint32_t *frame)
+{
+    struct sim_cpu *cpu = &sim.cpus[number];
+    struct sim_translation *t = find(cpu, vm->slot, gfn);
+    if (t && (t->access & access) == access && (!(access & MM_WRITE) || t->dirty)) {
+        *frame = t->pfn;
+        return true;
+    }
+    if (walk(cpu, vm, gfn, access, frame))
+        return true;
+    forget(cpu, vm->slot, gfn);
+    return false;
+}
+
+uint64_t sim_peek(struct sim_vm *vm, uint32_t gfn, unsigned *level)
+{
+    uint32_t table = hpa_to_pfn(mm_vm_root(vm->core)).v;
+    for (*level = 4; *level > 1; (*level)--) {
+        uint64_t value = *entry_of(vm, table, gfn, *level);
+        if (!(value & ENTRY_ACCESS) || (*level < 4 && value & ENTRY_LARGE))
+            return value;
+        table = address_of(value);
+    }
+    return *entry_of(vm, table, gfn, 1);
+}
