@@ -1,0 +1,17 @@
+# make test: everything, ending with "N passed, N failed, N skipped".
+#
+#   make test                     tree rules, tools, host tests, boot tests
+#   make test SUITES="host boot"  some of them
+#   make test-boot CASES="swap"   boot tests whose names contain a word
+
+SUITES ?=
+CASES  ?=
+
+.PHONY: test-boot
+test: packages
+	@$(MAKE) --no-print-directory parts $(GUEST_TESTS)
+	@$(PYTHON) tests/run_all.py $(SUITES)
+
+test-boot: packages
+	@$(MAKE) --no-print-directory parts $(GUEST_TESTS)
+	@$(PYTHON) tests/boot/run_tests.py $(CASES)

@@ -1,0 +1,105 @@
+"""The machines an image can be run on, and which one this computer offers.
+
+Each machine is a function that writes what its emulator needs into the run's
+folder and returns the command that starts it there. All of them put COM1 into
+console.log and COM2 into telemetry.jsonl and run disk.img.
+"""
+import os
+import shutil
+from dataclasses import dataclass
+
+OVMF = "/usr/share/ovmf/OVMF.fd"
+VGA_BIOS = "/usr/share/bochs/VGABIOS-lgpl-latest"
+
+
+@dataclass
+class Options:
+    """What a test or a person may change about the machine."""
+    memory_mib: int = 256
+    cpu: str = "corei7_skylake_x"  # Bochs model
+    ips: int = 50_000_000          # instructions per emulated second
+
+
+# clock: a run depends on nothing but its inputs. The TSC counts instructions
+# and runs at `ips`; serial ports and disks take emulated time.
+BOCHS_RC = """\
+plugin_ctrl: biosdev=true, busmouse=false, e1000=false, es1370=false, extfpuirq=true, \
+parallel=false, sb16=false, serial=true, speaker=false, unmapped=true, usb_ehci=false, \
+usb_ohci=false, usb_uhci=false, usb_xhci=false, voodoo=false
+config_interface: textconfig
+display_library: sdl2
+memory: host={memory}, guest={memory}
+romimage: file="{ovmf}", address=0xffe00000, options=none
+vgaromimage: file="{vga}"
+pci: enabled=1, chipset=i440fx
+boot: disk
+ata0: enabled=true, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
+ata0-master: type=disk, path="{folder}/disk.img", mode=flat
+cpu: count=1, ips={ips}, model={cpu}, reset_on_triple_fault=0, ignore_bad_msrs=1
+clock: sync=none, time0=1735689600
+debug: action=ignore
+info: action=ignore
+error: action=ignore
+panic: action=fatal
+log: {folder}/machine.log
+com1: enabled=true, mode=file, dev={folder}/console.log
+com2: enabled=true, mode=file, dev={folder}/telemetry.jsonl
+"""
+
+
+def bochs(folder, options):
+    with open(os.path.join(folder, "bochsrc"), "w", encoding="ascii") as file:
+        file.write(BOCHS_RC.format(folder=folder, ovmf=OVMF, vga=VGA_BIOS, cpu=options.cpu,
+                                   memory=options.memory_mib, ips=options.ips))
+    with open(os.path.join(folder, "bochs.commands"), "w", encoding="ascii") as file:
+        file.write("c\n")  # the packaged Bochs has its debugger built in
+    environment = dict(os.environ, SDL_VIDEODRIVER="dummy", SDL_AUDIODRIVER="dummy")
+    return (["bochs-bin", "-q", "-f", os.path.join(folder, "bochsrc"),
+             "-rc", os.path.join(folder, "bochs.commands")], environment)
+
+
+def kvm(folder, options):
+    return (["qemu-system-x86_64", "-enable-kvm", "-cpu", "host", "-M", "pc",
+             "-m", str(options.memory_mib), "-bios", OVMF, "-nodefaults", "-display", "none",
+             "-no-reboot", "-drive", f"file={folder}/disk.img,format=raw,if=ide",
+             "-serial", f"file:{folder}/console.log",
+             "-serial", f"file:{folder}/telemetry.jsonl",
+             "-device", "isa-debug-exit,iobase=0x501,iosize=2"], dict(os.environ))
+
+
+MACHINES = {"bochs": bochs, "kvm": kvm}
+
+
+def read_word(path):
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def why_not_kvm():
+    """"" when KVM here can run a guest that uses VT-x itself, else the reason."""
+    if not os.path.exists("/dev/kvm"):
+        return "there is no /dev/kvm"
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return "/dev/kvm may not be opened"
+    if " vmx" not in read_word("/proc/cpuinfo"):
+        return "this processor offers no VT-x"
+    if read_word("/sys/module/kvm_intel/parameters/nested") not in ("Y", "1"):
+        return "kvm_intel does not offer VT-x to guests (nested=0)"
+    if not shutil.which("qemu-system-x86_64"):
+        return "qemu-system-x86_64 is not installed"
+    return ""
+
+
+def choose(wanted):
+    """(machine's name, reason), or (None, reason) when the wish cannot be had."""
+    if wanted == "bochs":
+        return "bochs", "asked for"
+    problem = why_not_kvm()
+    if wanted == "kvm":
+        return ("kvm", "asked for") if not problem else (None, problem)
+    if wanted == "auto":
+        return ("bochs", f"no KVM: {problem}") if problem else ("kvm", "KVM offers nested VT-x")
+    return None, f"no machine is called {wanted}; there are auto, {', '.join(MACHINES)}"

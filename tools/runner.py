@@ -1,0 +1,135 @@
+"""One run of an image on a machine: from a copy of the image to its result.
+
+Used by run.py for a person and by the boot tests. The run is over when the
+machine stops by itself; one that printed its result gets a few seconds for
+that, one that reaches the time limit is stopped.
+"""
+import os
+import subprocess
+import time
+from dataclasses import dataclass
+
+import machines
+
+RESULT_PREFIX = "ballast: result "
+RESULT_OK = RESULT_PREFIX + "ok"
+POLL_SECONDS = 0.1
+GRACE_SECONDS = 15
+LEFT_BEHIND = ("console.log", "telemetry.jsonl", "disk.img", "disk.img.lock", "machine.log",
+               "summary.txt", "report.html")
+
+
+@dataclass
+class Outcome:
+    """How a run ended."""
+    seconds: float
+    timed_out: bool
+    last_line: str  # of the console
+
+    @property
+    def ok(self):
+        return self.last_line == RESULT_OK and not self.timed_out
+
+
+def prepare(folder, image):
+    """An empty run folder with a copy of the image, holes kept."""
+    os.makedirs(folder, exist_ok=True)
+    for name in LEFT_BEHIND:
+        path = os.path.join(folder, name)
+        if os.path.exists(path):
+            os.remove(path)
+    subprocess.run(["cp", "--sparse=always", image, os.path.join(folder, "disk.img")], check=True)
+    for name in ("console.log", "telemetry.jsonl"):
+        open(os.path.join(folder, name), "wb").close()
+
+
+class ConsoleReader:
+    """Follows console.log and hands out whole lines as they appear."""
+
+    def __init__(self, path):
+        self.file = open(path, "rb")
+        self.rest = b""
+        self.last_line = ""
+
+    def lines(self, final=False):
+        self.rest += self.file.read()
+        *whole, self.rest = self.rest.split(b"\n")
+        if final and self.rest:
+            whole.append(self.rest)
+            self.rest = b""
+        for line in whole:
+            text = clean(line)
+            if text:
+                self.last_line = text
+                yield text
+
+    def close(self):
+        self.file.close()
+
+
+def clean(line):
+    """Text of a console line without the firmware's terminal controls."""
+    text, out, index = line.decode("utf-8", "replace"), [], 0
+    while index < len(text):
+        if text[index] == "\x1b":
+            index += 1
+            if index < len(text) and text[index] == "[":
+                index += 1
+                while index < len(text) and not "@" <= text[index] <= "~":
+                    index += 1
+            index += 1
+            continue
+        if text[index] >= " ":
+            out.append(text[index])
+        index += 1
+    return "".join(out).rstrip()
+
+
+def stop(process):
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def run(folder, image, machine, options, limit_seconds, show=lambda line: None):
+    """Runs a copy of image in folder; calls show for every console line."""
+    folder = os.path.abspath(folder)
+    prepare(folder, image)
+    command, environment = machines.MACHINES[machine](folder, options)
+    started = time.monotonic()
+    with open(os.path.join(folder, "machine.out"), "wb") as out:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL,
+                                   stdout=out, stderr=subprocess.STDOUT)
+    console = ConsoleReader(os.path.join(folder, "console.log"))
+    try:
+        timed_out = follow(process, console, started + limit_seconds, show)
+    finally:
+        if process.poll() is None:
+            stop(process)
+        for line in console.lines(final=True):
+            show(line)
+        console.close()
+        lock = os.path.join(folder, "disk.img.lock")
+        if os.path.exists(lock):
+            os.remove(lock)
+    return Outcome(time.monotonic() - started, timed_out, console.last_line)
+
+
+def follow(process, console, deadline, show):
+    """Until the machine stops. True when it had to be given up."""
+    grace_over = None
+    while process.poll() is None:
+        for line in console.lines():
+            show(line)
+            if line.startswith(RESULT_PREFIX) and grace_over is None:
+                grace_over = time.monotonic() + GRACE_SECONDS
+        now = time.monotonic()
+        if grace_over is not None and now > grace_over:
+            return False
+        if now > deadline:
+            return True
+        time.sleep(POLL_SECONDS)
+    return False

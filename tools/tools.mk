@@ -1,0 +1,28 @@
+# What a person types: image, run, test. Each installs what is missing first.
+#
+#   make image [CONFIG=file] [SWAP=auto|SIZE|0]
+#   make run   [CONFIG=file] [MACHINE=auto|bochs|kvm] [OUT=folder] [TIMEOUT=seconds]
+#              [MEM=MiB] [BOCHS_CPU=model] [IPS=instructions per emulated second]
+
+CONFIG    ?= experiments/demo.conf
+SWAP      ?= auto
+MACHINE   ?= auto
+OUT       ?=
+TIMEOUT   ?= 900
+MEM       ?= 256
+BOCHS_CPU ?= corei7_skylake_x
+IPS       ?= 50000000
+
+BOOT_FILES := $(BUILD)/BOOTX64.EFI $(BUILD)/ballast.elf
+
+# All that goes into an image, without installing anything.
+.PHONY: parts
+parts: $(BOOT_FILES) $(GUEST_IMAGES)
+
+image: packages
+	@$(MAKE) --no-print-directory parts
+	@$(PYTHON) tools/mkimage.py --config "$(CONFIG)" --swap "$(SWAP)" --out $(BUILD)/ballast.img
+
+run: image
+	@$(PYTHON) tools/run.py --machine "$(MACHINE)" --out "$(OUT)" --timeout $(TIMEOUT) \
+	    --memory $(MEM) --cpu $(BOCHS_CPU) --ips $(IPS)
