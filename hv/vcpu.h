@@ -20,7 +20,13 @@ enum vcpu_register {
 
 enum vcpu_segment { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_LDTR, SEG_TR, SEG_COUNT };
 
-/* State that lives in the vendor's control block; get and set through ops. */
+/*
+ * State that lives in the vendor's control block; get and set through ops.
+ * CR0 and CR4 read as the guest sees them. EFER: LMA is kept as it follows from
+ * LME and CR0.PG, whatever is set; reserved bits are the caller's to check.
+ * CS_ATTR: bits 0-7 are bits 40-47 of the descriptor (type, S, DPL, P), bits
+ * 12-15 are AVL, L, D, G.
+ */
 enum vcpu_state {
     STATE_RIP, STATE_RSP, STATE_RFLAGS, STATE_CR0, STATE_CR3, STATE_CR4, STATE_EFER,
     STATE_CS_BASE, STATE_CS_ATTR, STATE_SS_BASE, STATE_DS_BASE, STATE_ES_BASE,
@@ -40,10 +46,12 @@ enum exit_kind {
     EXIT_IO,             /* port, size, write, string, rep */
     EXIT_MSR_READ,
     EXIT_MSR_WRITE,
-    EXIT_CR_ACCESS,      /* emulated by the vendor code as far as it can; cr, reg, write */
+    EXIT_CR_ACCESS,      /* cr 8: reg, write, not done yet; any other cr: done by the vendor,
+                          * nothing to skip (or vcpu->mm.waiting says why not yet) */
     EXIT_XSETBV,
     EXIT_TRIPLE_FAULT,
-    EXIT_EXCEPTION,      /* intercepted: vector, error_code */
+    EXIT_EXCEPTION,      /* intercepted #DB or #AC (vector, error_code): the vendor has queued
+                          * it for the guest already, there is nothing to do */
     EXIT_VMX_INSTRUCTION,/* VMX, SVM instructions: #UD */
     EXIT_CACHE,          /* INVD, WBINVD */
     EXIT_PAUSE,
@@ -123,5 +131,22 @@ struct vcpu_ops {
 };
 
 extern const struct vcpu_ops *vcpu_ops;
+
+/* Chooses the vendor of this CPU and enables it. False: a line naming the missing
+ * feature was logged; the same text is in vcpu_problem(). */
+bool vcpu_select(void);
+const char *vcpu_problem(void);
+
+/* For vendors: notes and logs why virtualization cannot be used; returns false. */
+bool vcpu_refuse(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* What the chosen vendor offers on this CPU; valid after vcpu_select(). */
+#define VCPU_FEATURE_MAX 32
+struct vcpu_features {
+    bool accessed_dirty; /* for mm_config */
+    unsigned count;
+    const char *names[VCPU_FEATURE_MAX]; /* for the start record */
+};
+extern struct vcpu_features vcpu_features;
 
 #endif
