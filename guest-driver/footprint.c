@@ -23,14 +23,16 @@ bool footprint_init(struct footprint *footprint, uint32_t capacity, uint64_t see
     footprint->pages = page_alloc_array((size_t)capacity * sizeof(uint32_t));
     footprint->versions = page_alloc_array(capacity);
     footprint->capacity = capacity;
-    footprint->seed = seed;
+    footprint->seed = footprint->first_seed = seed;
     footprint->mix = *mix;
     return footprint->pages && footprint->versions;
 }
 
 static struct content_id id_of(const struct footprint *footprint, uint32_t i)
 {
-    return (struct content_id){ footprint->seed, i, footprint->versions[i] };
+    uint8_t version = footprint->versions[i];
+    uint64_t seed = version == 1 ? footprint->first_seed : footprint->seed;
+    return (struct content_id){ seed, i, version };
 }
 
 bool footprint_write(struct footprint *footprint, uint32_t i)

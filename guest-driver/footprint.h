@@ -15,6 +15,7 @@ struct footprint {
     uint8_t *versions; /* of the content, modulo 256 */
     uint32_t capacity;
     uint64_t seed;
+    uint64_t first_seed; /* of version 1; the same as seed unless changed */
     struct content_mix mix;
 };
 

@@ -2,10 +2,9 @@
 # the balloon is a library that the hostile guests (tests/guest) link too.
 GUEST_FLAGS := $(FREESTANDING) -fno-omit-frame-pointer
 GUEST_SOURCES := $(wildcard guest-driver/*.c)
-GUEST_SSE_SOURCES := guest-driver/fpu.c
 GUEST_OBJECTS := $(GUEST_SOURCES:%.c=$(BUILD)/guest/%.o)
 GUEST_LIB_OBJECTS := $(patsubst %,$(BUILD)/guest/guest-driver/%.o,\
-        vectors.asm start console interrupts lapic page_alloc content) \
+        vectors.asm fpu_registers.asm start console interrupts lapic ioapic page_alloc content fpu) \
         $(BUILD)/guest/lib/fmt.o $(BUILD)/guest/lib/string.o
 GUEST_START := $(BUILD)/guest/guest-driver/start.asm.o
 GUEST_LINK := $(LD) -nostdlib -static -z max-page-size=4096 -z noexecstack -T guest-driver/guest.ld
@@ -13,10 +12,6 @@ GUEST_LINK := $(LD) -nostdlib -static -z max-page-size=4096 -z noexecstack -T gu
 $(BUILD)/guest/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(GUEST_FLAGS) -c $< -o $@
-
-# Vector registers on purpose: these files are about them.
-$(GUEST_SSE_SOURCES:%.c=$(BUILD)/guest/%.o): GUEST_FLAGS := \
-        $(filter-out -mgeneral-regs-only,$(FREESTANDING)) -msse2
 
 $(BUILD)/guest/%.asm.o: %.asm
 	@mkdir -p $(@D)

@@ -1,7 +1,7 @@
 ; Interrupt entries: 64 stubs of 16 bytes each. Every stub leaves the frame of
 ; struct interrupt_frame (interrupts.h) on the stack and calls
-; interrupt_dispatch(frame). XMM registers are not saved: no C code built
-; without SSE touches them, which is what the FPU check (fpu.c) relies on.
+; interrupt_dispatch(frame). Vector registers are not saved: no C code of the
+; guest touches them.
 
 VECTOR_COUNT equ 64
 ; Exceptions that push an error code: 8, 10-14, 17, 21, 29, 30.

@@ -12,8 +12,8 @@
 #include "lib/types.h"
 
 static const struct workload workloads[] = {
-    { "idle", workload_idle },
-    { "fill", workload_fill },
+    { "idle", workload_idle },   { "fill", workload_fill },     { "cache", workload_cache },
+    { "churn", workload_churn }, { "clones", workload_clones }, { "grow", workload_grow },
 };
 
 const struct workload *workload_find(const char *name)
