@@ -12,8 +12,8 @@
  *
  * One object holds one page of one owner (P14) behind a header that names the
  * owner, the length and a keyed check (P5). The leaf that names an object is
- * its only reference; when an object moves, the pool tells the core through
- * pool_ops, which rewrites the leaf.
+ * its only reference; when an object moves, the pool asks the core through
+ * pool_ops to rewrite the leaf, with no lock of its own held.
  *
  * Frames come from frame_alloc(FRAME_POOL, FRAME_RECLAIM). Lock: one, outside
  * the frame allocator's.
@@ -66,15 +66,16 @@ enum pool_result pool_load(pool_location_t location, struct pool_owner owner, vo
 enum pool_result pool_read_block(pool_location_t location, struct pool_owner owner, void *block,
                                  uint32_t *size);
 
-/* Gives the object back; its frame may become free. */
+/* Gives the object back; its frame may become free. An object whose header was
+ * damaged is set aside for good: counted, never reused, and found by the audit. */
 void pool_free(pool_location_t location, struct pool_owner owner);
 
 /* The oldest live object, for write-back; false when the pool is empty.
  * `skip` objects from the old end are passed over (bounded by the caller). */
 bool pool_oldest(uint32_t skip, pool_location_t *location, struct pool_owner *owner);
 
-/* Moves live objects out of the emptiest frames, at most `objects` of them;
- * returns the frames freed. */
+/* Moves live objects out of the emptiest frames, at most `objects` of them, to
+ * the new end of the log. Returns the frames the pool has fewer afterwards. */
 uint32_t pool_compact(uint32_t objects);
 
 struct pool_stats {
@@ -82,11 +83,13 @@ struct pool_stats {
     uint64_t object_bytes; /* blocks, without headers */
     uint64_t live_bytes;   /* blocks and headers */
     uint64_t frames;
+    uint64_t objects_lost;   /* freed with a damaged header: their bytes stay set aside */
     uint64_t metadata_bytes; /* books and work areas outside of pool frames */
 };
 void pool_stats_get(struct pool_stats *stats);
 
-/* Walks every object: calls visit; returns false at the first damaged header. */
+/* Walks every live object and checks the log's books on the way. False at the
+ * first damaged header, wrong sum, or false from visit. Nothing else may run. */
 bool pool_audit(bool (*visit)(struct pool_owner owner, pool_location_t at, void *context),
                 void *context);
 

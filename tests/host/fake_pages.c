@@ -66,7 +66,7 @@ static void make_code(struct rng *rng, uint8_t *page)
     };
     for (size_t i = 0; i < PAGE_SIZE; i += 8) {
         memcpy(page + i, common[rng_below(rng, 5)], 8);
-        unsigned changes = (unsigned)rng_below(rng, 5);
+        unsigned changes = (unsigned)rng_below(rng, 3);
         for (unsigned c = 0; c < changes; c++)
             page[i + rng_below(rng, 8)] = (uint8_t)rng_below(rng, 256);
     }

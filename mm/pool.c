@@ -1,0 +1,129 @@
+/*
+ * Storing, reading back and freeing objects of the pool.
+ *
+ * What is read back passed four checks: the header is one (pool_log.c), it names
+ * the owner who asks, the keyed check fits header and block, and the block
+ * decodes to exactly one page. Anything else is POOL_DAMAGED, and only the
+ * owner suffers (P5).
+ *
+ * Lock: pool.lock around everything; the work areas are under it too.
+ */
+#include "mm/pool_books.h"
+
+#include "lib/log.h"
+#include "lib/string.h"
+#include "mm/hash.h"
+
+struct pool pool;
+
+void pool_init(const struct pool_ops *ops, uint32_t frame_limit)
+{
+    memset(&pool, 0, sizeof(pool));
+    pool_log_init(&pool.log);
+    pool.ops = ops;
+    pool.frame_limit = frame_limit;
+}
+
+static uint32_t object_check(const struct pool_header *object)
+{
+    return hash_bytes(&object->gfn, POOL_CHECKED_BYTES + pool_header_size(object));
+}
+
+enum pool_result pool_store(struct pool_owner owner, const void *page, pool_location_t *location)
+{
+    spin_lock(&pool.lock);
+    struct pool_header *object = (struct pool_header *)pool.object;
+    enum pool_result result = POOL_INCOMPRESSIBLE;
+    uint32_t size = codec_compress(page, object + 1, POOL_BLOCK_MAX, pool.work);
+    if (size) {
+        struct pool_at at;
+        pool_header_make(object, owner, size);
+        object->check = object_check(object);
+        result = pool_log_append(&pool.log, object, pool.frame_limit, &at);
+        if (result == POOL_OK) {
+            *location = pool_log_location(at);
+            pool.objects++;
+            pool.object_bytes += size;
+        }
+    }
+    spin_unlock(&pool.lock);
+    return result;
+}
+
+static bool names(const struct pool_header *header, struct pool_owner owner)
+{
+    return header->vm == owner.vm && header->gfn == owner.gfn;
+}
+
+/* The object in one piece when all checks but the decoder's pass; else NULL. */
+static const struct pool_header *verified(pool_location_t location, struct pool_owner owner)
+{
+    const struct pool_header *object = pool_log_object(pool_log_place(location), pool.object);
+    if (!object || !names(object, owner) || object_check(object) != object->check)
+        return NULL;
+    return object;
+}
+
+enum pool_result pool_load(pool_location_t location, struct pool_owner owner, void *page)
+{
+    spin_lock(&pool.lock);
+    const struct pool_header *object = verified(location, owner);
+    bool good = object && codec_decompress(object + 1, pool_header_size(object), page);
+    spin_unlock(&pool.lock);
+    return good ? POOL_OK : POOL_DAMAGED;
+}
+
+enum pool_result pool_read_block(pool_location_t location, struct pool_owner owner, void *block,
+                                 uint32_t *size)
+{
+    spin_lock(&pool.lock);
+    const struct pool_header *object = verified(location, owner);
+    if (object) {
+        *size = pool_header_size(object);
+        memcpy(block, object + 1, *size);
+    }
+    spin_unlock(&pool.lock);
+    return object ? POOL_OK : POOL_DAMAGED;
+}
+
+/* A header that does not fit any more says nothing reliable about its length,
+ * so its bytes stay counted as live and the frame is never emptied. */
+static void set_aside(struct pool_at at)
+{
+    struct frame *frame = pool_log_frame(at.frame);
+    if (frame && frame->kind == FRAME_POOL)
+        frame->flags |= POOL_FRAME_DAMAGED;
+    pool.objects--;
+    pool.objects_lost++;
+    log_warn("pool: damaged header in frame %u at %u, set aside", at.frame, at.offset);
+}
+
+void pool_free(pool_location_t location, struct pool_owner owner)
+{
+    struct pool_at at = pool_log_place(location);
+    spin_lock(&pool.lock);
+    const struct pool_header *header = pool_log_header(at);
+    if (header && names(header, owner)) {
+        ensure(pool_header_is_live(header));
+        pool.objects--;
+        pool.object_bytes -= pool_header_size(header);
+        pool_log_release(&pool.log, at);
+    } else {
+        set_aside(at);
+    }
+    spin_unlock(&pool.lock);
+}
+
+void pool_stats_get(struct pool_stats *stats)
+{
+    spin_lock(&pool.lock);
+    *stats = (struct pool_stats){
+        .objects = pool.objects,
+        .object_bytes = pool.object_bytes,
+        .live_bytes = pool.log.live_bytes,
+        .frames = pool.log.frames,
+        .objects_lost = pool.objects_lost,
+        .metadata_bytes = sizeof(pool),
+    };
+    spin_unlock(&pool.lock);
+}

@@ -1,0 +1,214 @@
+/*
+ * Frames and objects of the pool's log; see pool_log.h for the invariants.
+ */
+#include "mm/pool_log.h"
+
+#include "lib/string.h"
+#include "mm/machine.h"
+
+void pool_log_init(struct pool_log *log)
+{
+    *log = (struct pool_log){ .oldest = POOL_FRAME_NONE,
+                              .newest = POOL_FRAME_NONE,
+                              .cursor = POOL_FRAME_NONE,
+                              .held = POOL_FRAME_NONE };
+}
+
+/* ---- headers ------------------------------------------------------------- */
+
+#define SEAL_SHIFT 13u /* of the three bits within the size word, 61 of the whole */
+
+static uint64_t header_number(uint32_t owner_gfn, uint16_t vm, uint16_t size_word)
+{
+    return owner_gfn | (uint64_t)vm << 32 | (uint64_t)size_word << 48;
+}
+
+/* Sets the three bits: 2^61 is 2 modulo 7, whose inverse is 4. */
+static void header_seal(struct pool_header *header, uint32_t size_word)
+{
+    uint64_t rest = header_number(header->gfn, header->vm, (uint16_t)size_word) % 7;
+    header->size_word = (uint16_t)(size_word | ((7 - rest) * 4 % 7) << SEAL_SHIFT);
+}
+
+void pool_header_make(struct pool_header *header, struct pool_owner owner, uint32_t size)
+{
+    assert(size > 0 && size <= POOL_BLOCK_MAX);
+    header->gfn = owner.gfn;
+    header->vm = owner.vm;
+    header_seal(header, size);
+}
+
+bool pool_header_fits(const struct pool_header *header)
+{
+    uint32_t size = pool_header_size(header);
+    return size > 0 && size <= POOL_BLOCK_MAX &&
+           header_number(header->gfn, header->vm, header->size_word) % 7 == 0;
+}
+
+static struct pool_header *header_at(struct pool_at at)
+{
+    return (struct pool_header *)((char *)machine_frame_map(pfn(at.frame)) + at.offset);
+}
+
+struct pool_header *pool_log_header(struct pool_at at)
+{
+    const struct frame *frame = pool_log_frame(at.frame);
+    if (!frame || frame->kind != FRAME_POOL || at.offset < frame->pool.first ||
+        at.offset + POOL_HEADER_BYTES > frame->pool.used)
+        return NULL;
+    struct pool_header *header = header_at(at);
+    return pool_header_fits(header) ? header : NULL;
+}
+
+/* ---- the chain of frames --------------------------------------------------- */
+
+static enum pool_result chain_append(struct pool_log *log, uint32_t frame_limit)
+{
+    if (log->frames >= frame_limit)
+        return POOL_FULL;
+    pfn_t number = frame_alloc(FRAME_POOL, FRAME_RECLAIM);
+    if (pfn_is_none(number))
+        return POOL_NO_FRAME;
+    struct frame *frame = frame_at(number);
+    frame->flags = 0;
+    frame->tag = 0;
+    frame->pool.first = frame->pool.used = 0;
+    frame->pool.prev = log->newest;
+    frame->pool.next = POOL_FRAME_NONE;
+    if (log->newest == POOL_FRAME_NONE)
+        log->oldest = number.v;
+    else
+        pool_log_frame(log->newest)->pool.next = number.v;
+    log->newest = number.v;
+    log->frames++;
+    return POOL_OK;
+}
+
+void pool_log_drop_if_empty(struct pool_log *log, uint32_t number)
+{
+    struct frame *frame = pool_log_frame(number);
+    if (frame->tag || number == log->held)
+        return;
+    uint32_t prev = frame->pool.prev, next = frame->pool.next;
+    if (prev == POOL_FRAME_NONE)
+        log->oldest = next;
+    else
+        pool_log_frame(prev)->pool.next = next;
+    if (next == POOL_FRAME_NONE)
+        log->newest = prev;
+    else
+        pool_log_frame(next)->pool.prev = prev;
+    if (log->cursor == number)
+        log->cursor = next;
+    log->frames--;
+    frame_free(pfn(number));
+}
+
+/* ---- objects -------------------------------------------------------------- */
+
+/* The part of an object that lies in the frame where it begins. */
+static uint32_t bytes_in_first(uint32_t offset, uint32_t span)
+{
+    return span < PAGE_SIZE - offset ? span : PAGE_SIZE - offset;
+}
+
+/* Adds or takes away the object's bytes in the books of its frames. */
+static void account(struct pool_log *log, struct pool_at at, uint32_t span, bool live)
+{
+    struct frame *frame = pool_log_frame(at.frame);
+    uint32_t here = bytes_in_first(at.offset, span), there = span - here;
+    ensure(live || frame->tag >= here);
+    frame->tag = (uint16_t)(live ? frame->tag + here : frame->tag - here);
+    if (there) {
+        struct frame *second = pool_log_frame(frame->pool.next);
+        ensure(live || second->tag >= there);
+        second->tag = (uint16_t)(live ? second->tag + there : second->tag - there);
+    }
+    log->live_bytes += live ? span : 0 - (uint64_t)span;
+}
+
+enum pool_result pool_log_append(struct pool_log *log, const struct pool_header *object,
+                                 uint32_t frame_limit, struct pool_at *at)
+{
+    uint32_t span = pool_header_span(object);
+    uint32_t first = log->newest;
+    uint32_t room = first == POOL_FRAME_NONE ? 0 : PAGE_SIZE - pool_log_frame(first)->pool.used;
+    if (room < span) {
+        enum pool_result result = chain_append(log, frame_limit);
+        if (result != POOL_OK)
+            return result;
+    }
+    if (room < POOL_HEADER_BYTES)
+        first = log->newest;
+    struct frame *frame = pool_log_frame(first);
+    *at = (struct pool_at){ first, frame->pool.used };
+
+    uint32_t bytes = POOL_HEADER_BYTES + pool_header_size(object);
+    uint32_t here = bytes_in_first(at->offset, bytes);
+    memcpy(header_at(*at), object, here);
+    if (bytes > here)
+        memcpy(machine_frame_map(pfn(frame->pool.next)), (const char *)object + here, bytes - here);
+
+    frame->pool.used = (uint16_t)(at->offset + bytes_in_first(at->offset, span));
+    if (at->offset + span > PAGE_SIZE) {
+        struct frame *second = pool_log_frame(frame->pool.next);
+        second->pool.first = second->pool.used = (uint16_t)(at->offset + span - PAGE_SIZE);
+    }
+    account(log, *at, span, true);
+    return POOL_OK;
+}
+
+const struct pool_header *pool_log_object(struct pool_at at, void *scratch)
+{
+    const struct pool_header *header = pool_log_header(at);
+    if (!header || !pool_header_is_live(header))
+        return NULL;
+    const struct frame *frame = pool_log_frame(at.frame);
+    uint32_t bytes = POOL_HEADER_BYTES + pool_header_size(header);
+    uint32_t here = bytes_in_first(at.offset, bytes);
+    if (at.offset + here > frame->pool.used)
+        return NULL;
+    if (here == bytes)
+        return header;
+    const struct frame *second = pool_log_frame(frame->pool.next);
+    if (!second || second->pool.first < bytes - here)
+        return NULL;
+    memcpy(scratch, header, here);
+    memcpy((char *)scratch + here, machine_frame_map(pfn(frame->pool.next)), bytes - here);
+    return scratch;
+}
+
+void pool_log_release(struct pool_log *log, struct pool_at at)
+{
+    struct pool_header *header = header_at(at);
+    uint32_t span = pool_header_span(header), second = POOL_FRAME_NONE;
+    if (at.offset + span > PAGE_SIZE)
+        second = pool_log_frame(at.frame)->pool.next;
+    header_seal(header, pool_header_size(header) | POOL_DEAD);
+    account(log, at, span, false);
+    pool_log_drop_if_empty(log, at.frame);
+    if (second != POOL_FRAME_NONE)
+        pool_log_drop_if_empty(log, second);
+}
+
+/* ---- walking --------------------------------------------------------------- */
+
+static enum pool_step step_at(struct pool_at at)
+{
+    const struct frame *frame = pool_log_frame(at.frame);
+    if (at.offset >= frame->pool.used)
+        return POOL_STEP_END;
+    return pool_log_header(at) ? POOL_STEP_OBJECT : POOL_STEP_DAMAGED;
+}
+
+enum pool_step pool_log_first(uint32_t number, struct pool_at *at)
+{
+    *at = (struct pool_at){ number, pool_log_frame(number)->pool.first };
+    return step_at(*at);
+}
+
+enum pool_step pool_log_next(struct pool_at *at)
+{
+    at->offset += pool_header_span(header_at(*at));
+    return step_at(*at);
+}
