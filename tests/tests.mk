@@ -9,9 +9,9 @@ CASES  ?=
 
 .PHONY: test-boot
 test: packages
-	@$(MAKE) --no-print-directory parts
+	@$(MAKE) --no-print-directory parts $(GUEST_TESTS)
 	@$(PYTHON) tests/run_all.py $(SUITES)
 
 test-boot: packages
-	@$(MAKE) --no-print-directory parts
+	@$(MAKE) --no-print-directory parts $(GUEST_TESTS)
 	@$(PYTHON) tests/boot/run_tests.py $(CASES)
