@@ -9,9 +9,9 @@ CASES  ?=
 
 .PHONY: test-boot
 test: packages
-	@$(MAKE) --no-print-directory parts $(GUEST_TESTS)
+	@$(MAKE) --no-print-directory parts
 	@$(PYTHON) tests/run_all.py $(SUITES)
 
 test-boot: packages
-	@$(MAKE) --no-print-directory parts $(GUEST_TESTS)
+	@$(MAKE) --no-print-directory parts
 	@$(PYTHON) tests/boot/run_tests.py $(CASES)

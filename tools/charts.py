@@ -12,6 +12,7 @@ matplotlib.rcParams.update({
     "axes.labelcolor": "#47525e", "xtick.color": "#5b6672", "ytick.color": "#5b6672",
     "axes.grid": True, "grid.color": "#e4e8ec", "grid.linewidth": 0.7, "axes.axisbelow": True,
     "legend.frameon": False, "lines.linewidth": 1.5, "path.simplify": True,
+    "figure.facecolor": "none",
 })
 from matplotlib import pyplot  # noqa: E402
 
@@ -46,7 +47,7 @@ STATE_COLOURS = {"high": "#ffffff", "clear": "#f0f6ea", "soft": "#fff4d6", "hard
 def svg_of(figure):
     """The figure as an <svg> element, closed afterwards."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
     pyplot.close(figure)
     text = buffer.getvalue()
     text = text[text.index("<svg"):]
@@ -54,8 +55,10 @@ def svg_of(figure):
         'height="', 'data-height="', 1)
 
 
-def new_axes(height=2.8, **options):
-    figure, axes = pyplot.subplots(figsize=(WIDTH, height), **options)
+def new_axes(height=2.8):
+    """Axes that start and end at the same place in every chart."""
+    figure, axes = pyplot.subplots(figsize=(WIDTH, height))
+    figure.subplots_adjust(left=0.07, right=0.79, top=0.96, bottom=0.45 / height)
     return figure, axes
 
 

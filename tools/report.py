@@ -121,7 +121,8 @@ def events(data):
 def chart_sections(data):
     import charts  # matplotlib takes a second to load: only when there is something to draw
     out = [section("Free memory of the host", "Free frames against the thresholds; the "
-                   "background is the pressure state that was in force.", charts.host_free(data)),
+                   "background is the pressure state that was in force. Cut off above three "
+                   "times minFree.", charts.host_free(data)),
            section("What the host's frames hold", "All memory the core manages.",
                    charts.host_frames(data)),
            section("What each tier yields", "Frames freed by each tier, less what it cost: "

@@ -17,7 +17,7 @@ BOOT_FILES := $(BUILD)/BOOTX64.EFI $(BUILD)/ballast.elf
 
 # All that goes into an image, without installing anything.
 .PHONY: parts
-parts: $(BOOT_FILES) $(GUEST_IMAGES)
+parts: $(BOOT_FILES) guests
 
 image: packages
 	@$(MAKE) --no-print-directory parts

@@ -1,0 +1,7 @@
+"""All boot tests, in the order of the list that --list prints."""
+import cases_hostile
+import cases_machine
+import cases_swap
+import cases_tiers
+
+ALL = cases_machine.CASES + cases_tiers.CASES + cases_swap.CASES + cases_hostile.CASES

@@ -1,0 +1,46 @@
+"""Processors that will do and those that will not; what the loader refuses."""
+import os
+
+from harness import (GUEST, Case, console_says, host, not_started, verified, vm, ROOT)
+
+FILL = vm("fill", "workload=fill seed=1 ws=4M rounds=1", memory="16M")
+PLAIN = host("48M") + FILL
+README = os.path.join(ROOT, "README.md")
+
+
+def refused(name, reason, config=PLAIN, **more):
+    """A case that ends before the first guest."""
+    return Case(name, config, [], result=f"failed: {reason}", telemetry=False, **more)
+
+
+CASES = [
+    Case("processor Ice Lake", PLAIN, [verified("fill")], cpu="corei7_icelake_u"),
+    Case("processor Haswell", PLAIN, [verified("fill")], cpu="corei7_haswell_4770"),
+    refused("processor without EPT", r".*EPT.*", cpu="core2_penryn_t9600"),
+    refused("processor without VT-x", r".*VT-x.*", cpu="athlon64_venice"),
+    refused("unknown key", r"ballast\.conf:3: unknown key 'colour' .*",
+            "[host]\nmemory = 48M\ncolour = red\n" + FILL),
+    refused("second VM of a name", r"ballast\.conf:11: second VM named fill .*",
+            "[host]\nmemory = 48M\nseed = 1\nduration = 60s\nsample = 1s\n" + FILL +
+            FILL.lstrip()),
+    refused("nonsense size", r"ballast\.conf:2: memory: not a size.*",
+            "[host]\nmemory = lots\n" + FILL),
+    refused("no VM", r"ballast\.conf:\d+: no VM.*", "[host]\nmemory = 48M\n"),
+    refused("configuration missing", r"ballast\.conf:1: .*", image=["--no-config"]),
+    refused("hypervisor missing", r"ballast\.elf: .*",
+            image=["--hypervisor", "/nonexistent", "--allow-missing"]),
+    refused("hypervisor is no ELF file", r"ballast\.elf: .*", image=["--hypervisor", README]),
+    Case("bad and missing images", PLAIN + vm("text", image=README, memory="16M") +
+         vm("lost", image=GUEST + ".missing", memory="16M"),
+         [verified("fill"), not_started("text", r"ballast\.conf:\d+: image"),
+          not_started("lost", r"ballast\.conf:\d+: image"),
+          console_says(r"ballast\.conf:\d+: image .*missing")],
+         result="failed: .*", image=["--allow-missing"]),
+    Case("reservations that do not fit",
+         PLAIN + vm("greedy", "workload=idle", memory="256M", reserve="200M"),
+         [verified("fill"), not_started("greedy", r"reserv")], result="failed: .*"),
+    Case("more memory than memory and swap",
+         PLAIN + vm("huge", "workload=idle", memory="512M"),
+         [verified("fill"), not_started("huge", r"swap|backing")], result="failed: .*",
+         image=["--swap", "32M"]),
+]

@@ -1,0 +1,61 @@
+"""Each tier alone, all together, and the same bytes twice."""
+import os
+
+from harness import (ROOT, Case, below_ppm, console_never_says, event, host, host_counter, net,
+                     only_tiers, overcommitted, swap_untouched, swap_written, verified, vm,
+                     vm_counter)
+
+with open(os.path.join(ROOT, "experiments", "demo.conf"), encoding="ascii") as file:
+    DEMO = file.read().replace("../build/", os.path.join(ROOT, "build") + "/")
+
+DEMO_VMS = [line.split()[1].rstrip("]") for line in DEMO.splitlines() if line.startswith("[vm ")]
+POSITIVE = lambda value: value > 0
+ZERO = lambda value: value == 0
+
+# More than two clones' content, all the same: fits only when shared.
+SHARE = (host("32M", "share", share_pages=512) +
+         "".join(vm(f"clone{i}", f"workload=clones seed={i} ws=10M rounds=4 private=5",
+                    memory="16M", share_group="all") for i in range(3)))
+# Caches that would use all their memory, and give it back when asked to.
+BALLOON = (host("40M", "balloon") +
+           "".join(vm(f"cache{i}", f"workload=cache seed={i} ws=20M", memory="28M")
+                   for i in range(2)))
+# Text compresses by two to three.
+COMPRESS = (host("32M", "compress") +
+            "".join(vm(f"text{i}", f"workload=fill seed={i} ws=18M mix=0:100:0:0",
+                       memory="24M") for i in range(2)))
+# Random words do not.
+SWAP = (host("32M", "swap") +
+        "".join(vm(f"random{i}", f"workload=fill seed={i} ws=18M mix=100:0:0:0",
+                   memory="24M") for i in range(2)))
+SMALL = (host("24M") + vm("clone1", "workload=clones seed=1 ws=8M", memory="16M", share_group="g") +
+         vm("clone2", "workload=clones seed=2 ws=8M", memory="16M", share_group="g") +
+         vm("cache", "workload=cache seed=3 ws=10M requests=4000", memory="16M") +
+         vm("fill", "workload=fill seed=4 ws=10M", memory="16M"))
+METADATA = [below_ppm("metadata_ppm", 5000), below_ppm("table_ppm", 2500)]
+
+CASES = [
+    Case("one guest, enough memory",
+         host("64M", "none") + vm("alone", "workload=fill seed=1 ws=12M", memory="24M"),
+         [verified("alone", pages=3000), only_tiers(), swap_untouched]),
+    Case("tier share alone", SHARE,
+         [verified("clone0", "clone1", "clone2"), only_tiers("share"), net("share"),
+          host_counter("share_merged", POSITIVE, "positive"),
+          vm_counter("clone1", "faults_cow", POSITIVE, "positive"), swap_untouched]),
+    Case("tier balloon alone", BALLOON,
+         [verified("cache0", "cache1"), only_tiers("balloon"), net("balloon"),
+          vm_counter("cache0", "inflated", POSITIVE, "positive"), swap_untouched]),
+    Case("tier compress alone", COMPRESS,
+         [verified("text0", "text1"), only_tiers("compress"), net("compress"),
+          vm_counter("text0", "faults_pool", POSITIVE, "positive"), swap_untouched]),
+    Case("tier swap alone", SWAP,
+         [verified("random0", "random1"), only_tiers("swap"), net("swap"), swap_written,
+          vm_counter("random0", "faults_swap", POSITIVE, "positive"),
+          host_counter("swap_tampered", ZERO, "0")]),
+    Case("the demonstration, all tiers", DEMO,
+         [verified(*DEMO_VMS), overcommitted(2.5), net("share"), net("balloon"),
+          net("compress"), net("swap"), event("state", new="soft"), swap_written,
+          console_never_says("ERROR")] + METADATA, limit=360),
+    Case("the same bytes twice", SMALL, [verified("clone1", "clone2", "cache", "fill")],
+         limit=300, repeat=True),
+]

@@ -1,0 +1,333 @@
+"""What the boot tests are made of: a case, its run in Bochs, and the questions
+one can ask of what the run left.
+
+A check is a function of a Run that returns "" or one line saying what is wrong.
+Nothing here looks at the time: a case has a limit only to end a run that hangs.
+"""
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tools"))
+import gpt
+import machines
+import runner
+import telemetry
+
+BUILD = os.path.join(ROOT, "build")
+WORK = os.path.join(BUILD, "tests", "boot")
+GUEST = os.path.join(BUILD, "guest.elf")
+PAGES_PER_MIB = 256
+
+
+@dataclass
+class Case:
+    """One image, one run, and what must be true of it."""
+    name: str
+    config: str                      # text of the configuration
+    checks: list                     # functions of a Run
+    result: str = "ok"               # regular expression for what follows `result `
+    image: list = field(default_factory=list)  # more options of mkimage.py
+    cpu: str = "corei7_skylake_x"
+    memory: int = 256                # MiB of the machine
+    limit: int = 240                 # seconds before it counts as hanging
+    telemetry: bool = True           # whether the hypervisor comes so far
+    repeat: bool = False             # run twice, telemetry must be the same bytes
+    prepare: object = None           # called with the image's path before the run
+
+
+@dataclass
+class Run:
+    """What a run left."""
+    case: Case
+    folder: str
+    image: str
+    outcome: runner.Outcome
+    data: telemetry.Telemetry
+    console: list
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def vm(self, name):
+        """The VM's part of the end record."""
+        found = self.data.end_vm(name)
+        if found is None:
+            raise LookupError(f"the end record has no VM {name}")
+        return found
+
+
+# ---- configurations -------------------------------------------------------
+
+def host(memory="64M", tiers="share balloon compress swap", **more):
+    """The [host] section."""
+    lines = ["[host]", f"memory = {memory}", f"tiers = {tiers}", "seed = 1", "duration = 120s",
+             "sample = 500ms"]
+    lines += [f"{key} = {value}" for key, value in more.items()]
+    return "\n".join(lines) + "\n"
+
+
+def vm(name, cmdline="", memory="32M", image=GUEST, **more):
+    """A [vm] section."""
+    lines = [f"\n[vm {name}]", f"memory = {memory}", f"image = {image}"]
+    if cmdline:
+        lines.append(f"cmdline = {cmdline}")
+    lines += [f"{key} = {value}" for key, value in more.items()]
+    return "\n".join(lines) + "\n"
+
+
+# ---- running --------------------------------------------------------------
+
+class CaseFailed(Exception):
+    """One line that says what is wrong."""
+
+
+def make_image(case, folder):
+    config, image = os.path.join(folder, "test.conf"), os.path.join(folder, "test.img")
+    with open(config, "w", encoding="ascii") as file:
+        file.write(case.config)
+    done = subprocess.run([sys.executable, os.path.join(ROOT, "tools", "mkimage.py"), "--config",
+                           config, "--out", image, *case.image], cwd=ROOT, capture_output=True,
+                          text=True, check=False)
+    if done.returncode:
+        raise CaseFailed(f"mkimage: {done.stderr.strip()}")
+    if case.prepare:
+        case.prepare(image)
+    return image
+
+
+def run_once(case, folder, image):
+    options = machines.Options(case.memory, case.cpu)
+    console = []
+    outcome = runner.run(folder, image, "bochs", options, case.limit, console.append)
+    data = telemetry.read(os.path.join(folder, "telemetry.jsonl"))
+    return Run(case, folder, image, outcome, data, console)
+
+
+def run_case(case):
+    """(seconds, [what is wrong])."""
+    folder = os.path.join(WORK, re.sub(r"\W+", "-", case.name))
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    try:
+        image = make_image(case, folder)
+        run = run_once(case, os.path.join(folder, "run"), image)
+        seconds, problems = run.outcome.seconds, judge(run)
+        if case.repeat and not problems:
+            again = run_once(case, os.path.join(folder, "again"), image)
+            seconds += again.outcome.seconds
+            problems = same_telemetry(run, again)
+    except CaseFailed as problem:
+        return 0.0, [str(problem)]
+    if not problems:
+        tidy(folder)
+    return seconds, problems
+
+
+def tidy(folder):
+    """Disks are large and of no use after a pass."""
+    for base, _, names in os.walk(folder):
+        for name in names:
+            if name.endswith(".img"):
+                os.remove(os.path.join(base, name))
+
+
+def judge(run):
+    """Everything that is wrong with a run."""
+    case, outcome = run.case, run.outcome
+    if outcome.timed_out:
+        return [f"no end within {case.limit} s; last line: {outcome.last_line!r}"]
+    wanted = f"ballast: result {case.result}"
+    problems = []
+    if not re.fullmatch(wanted, outcome.last_line):
+        problems.append(f"last line is {outcome.last_line!r}, not {wanted!r}")
+    problems += run_checks(run, (standard_checks if case.telemetry else []) + case.checks)
+    return problems
+
+
+def run_checks(run, checks):
+    problems = []
+    for check in checks:
+        try:
+            problem = check(run)
+        except (LookupError, ValueError, TypeError, OSError) as error:
+            problem = f"{getattr(check, '__name__', 'check')}: {error}"
+        if problem:
+            problems.append(problem)
+    return problems
+
+
+def same_telemetry(run, again):
+    contents = []
+    for one in (run, again):
+        with open(one.path("telemetry.jsonl"), "rb") as file:
+            contents.append(file.read())
+    if contents[0] == contents[1]:
+        return []
+    first = next((i for i, (a, b) in enumerate(zip(*(c.split(b"\n") for c in contents)), 1)
+                  if a != b), "the end")
+    return [f"telemetry.jsonl differs between two runs from line {first} on"]
+
+
+# ---- checks ---------------------------------------------------------------
+
+def telemetry_valid(run):
+    return f"telemetry: {run.data.problems[0]}" if run.data.problems else ""
+
+
+def audit_clean(run):
+    audit = run.data.end["audit"]
+    return f"audit: {audit['violations']} violations: {audit.get('first')}" if (
+        audit["violations"]) else ""
+
+
+def no_mismatch(run):
+    bad = [vm["name"] for vm in run.data.end["vms"] if vm.get("mismatched", 0)]
+    return f"mismatches in {', '.join(bad)}" if bad else ""
+
+
+standard_checks = [telemetry_valid, audit_clean, no_mismatch]
+
+
+def verified(*names, pages=1):
+    """Those VMs ended with status 0 and had at least that many pages checked."""
+    def check(run):
+        for name in names:
+            vm_end = run.vm(name)
+            if vm_end["status"] != 0:
+                return f"{name}: status {vm_end['status']}, {vm_end['reason']}"
+            if vm_end.get("checked", 0) < pages or vm_end.get("mismatched", 0):
+                return (f"{name}: {vm_end.get('checked', 0)} pages checked, "
+                        f"{vm_end.get('mismatched', 0)} differ")
+        return ""
+    return check
+
+
+def ended(name, reason, status=None):
+    """That VM ended for a reason that matches, not by its own success."""
+    def check(run):
+        vm_end = run.vm(name)
+        if vm_end["status"] == 0:
+            return f"{name} ended well"
+        if status is not None and vm_end["status"] != status:
+            return f"{name}: status {vm_end['status']}, not {status}"
+        return "" if re.search(reason, vm_end["reason"]) else (
+            f"{name}: ended for {vm_end['reason']!r}, not {reason!r}")
+    return check
+
+
+def not_started(name, reason):
+    def check(run):
+        vm_end = run.vm(name)
+        if vm_end["started"]:
+            return f"{name} was started"
+        return "" if re.search(reason, vm_end["reason"]) else (
+            f"{name}: not started for {vm_end['reason']!r}, not {reason!r}")
+    return check
+
+
+def host_counter(name, test, what):
+    """A host counter at the end (after the VMs' last sample) passes a test."""
+    def check(run):
+        value = max(run.data.host_series(name) + [run.data.end["host"].get(name, 0)])
+        return "" if test(value) else f"host {name} is {value}, should be {what}"
+    return check
+
+
+def vm_counter(name, counter, test, what):
+    def check(run):
+        value = max([run.vm(name).get(counter, 0)] + run.data.vm_series(name, counter))
+        return "" if test(value) else f"{name} {counter} is {value}, should be {what}"
+    return check
+
+
+def net(tier, wanted=True):
+    """That tier freed frames, net (or none, when not wanted)."""
+    def check(run):
+        value = run.data.end["net"][tier]
+        return "" if (value > 0) == wanted else f"net {tier} is {value}"
+    return check
+
+
+def only_tiers(*tiers):
+    """Frames were freed, gross, by those tiers and no other."""
+    def check(run):
+        freed = {tier: run.data.end["host"].get(f"freed_{tier}", 0) for tier in telemetry.TIERS}
+        wrong = [tier for tier, value in freed.items() if (value > 0) != (tier in tiers)]
+        return f"tiers freed {freed}; wanted only {', '.join(tiers)}" if wrong else ""
+    return check
+
+
+def below_ppm(counter, most):
+    """A share of memory stays below a bound in every sample."""
+    def check(run):
+        value = max(run.data.host_series(counter))
+        return "" if value < most else f"{counter} reached {value}, should stay below {most}"
+    return check
+
+
+def overcommitted(ratio):
+    def check(run):
+        end = run.data.end
+        value = end["configured"] / end["managed"]
+        return "" if value >= ratio else f"overcommitted {value:.2f} times, not {ratio}"
+    return check
+
+
+def console_says(pattern):
+    def check(run):
+        return "" if any(re.search(pattern, line) for line in run.console) else (
+            f"the console never says {pattern!r}")
+    return check
+
+
+def console_never_says(pattern):
+    def check(run):
+        hit = next((line for line in run.console if re.search(pattern, line)), None)
+        return f"the console says {hit!r}" if hit else ""
+    return check
+
+
+def event(kind, **wanted):
+    """The telemetry has an event with those values."""
+    def check(run):
+        for record in run.data.events:
+            if record["event"] == kind and all(record.get(key) == value
+                                               for key, value in wanted.items()):
+                return ""
+        return f"no event {kind} {wanted or ''}"
+    return check
+
+
+def swap_bytes(path, kind=gpt.TYPE_SWAP):
+    part = gpt.find_partition(path, kind)
+    with open(path, "rb") as disk:
+        disk.seek(part.offset)
+        return disk.read(part.size)
+
+
+def swap_untouched(run):
+    """The swap partition holds what the image had."""
+    before, after = swap_bytes(run.image), swap_bytes(run.path("disk.img"))
+    return "" if before == after else "the swap partition was written"
+
+
+def disk_untouched_outside_swap(run):
+    """Nothing but the swap partition was written."""
+    with open(run.image, "rb") as a, open(run.path("disk.img"), "rb") as b:
+        before, after = a.read(), b.read()
+    part = gpt.find_partition(run.image, gpt.TYPE_SWAP)
+    for start, end in ((0, part.offset), (part.offset + part.size, len(before))):
+        if before[start:end] != after[start:end]:
+            return "the disk was written outside of the swap partition"
+    return ""
+
+
+def swap_written(run):
+    """The swap partition was really used."""
+    before, after = swap_bytes(run.image), swap_bytes(run.path("disk.img"))
+    return "" if before != after else "the swap partition was never written"
