@@ -7,6 +7,7 @@ our signature. The same inputs give the same bytes.
 """
 import argparse
 import os
+import subprocess
 import sys
 import uuid
 
@@ -71,9 +72,19 @@ def read_image(config, image, allow_missing):
                              f"image of VM {image.vm}: {image.source}: {error.strerror}") from None
 
 
+def check_config(config, written, checker):
+    """Lets the loader's own parser judge the file as it will be written."""
+    done = subprocess.run([os.path.abspath(checker), config.path], input=written,
+                          capture_output=True, check=False)
+    if done.returncode:
+        raise configfile.ConfigProblem(done.stderr.decode().strip())
+
+
 def collect_files(config, options):
     """Everything that goes to the ESP."""
     new_paths, images = name_images(config, options.allow_missing)
+    if options.checker:
+        check_config(config, config.rewritten(new_paths), options.checker)
     files = {LOADER_PATH: read_built(options.loader, options.allow_missing),
              HYPERVISOR_PATH: read_built(options.hypervisor, options.allow_missing),
              CONFIG_PATH: None if options.no_config else config.rewritten(new_paths)}
@@ -114,6 +125,8 @@ def parse_arguments(arguments):
     parser.add_argument("--out", default="build/ballast.img")
     parser.add_argument("--loader", default="build/BOOTX64.EFI")
     parser.add_argument("--hypervisor", default="build/ballast.elf")
+    parser.add_argument("--checker", default="", help="program that judges the configuration "
+                        "first (build/checkconf)")
     parser.add_argument("--swap", default="auto", metavar="SIZE",
                         help="size of the swap partition, like 96M; "
                         "auto: enough for all guest memory; 0: none")

@@ -15,13 +15,24 @@ IPS       ?= 50000000
 
 BOOT_FILES := $(BUILD)/BOOTX64.EFI $(BUILD)/ballast.elf
 
+# The loader's parser as a program, to find errors before anything is booted.
+CHECKCONF := $(BUILD)/checkconf
+CHECKCONF_SOURCES := tools/checkconf.c $(wildcard boot/config*.c) lib/fmt.c
+$(CHECKCONF): $(CHECKCONF_SOURCES:%.c=$(BUILD)/host/%.o)
+	$(CC) $^ -o $@
+
+$(BUILD)/host/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(COMMON) -c $< -o $@
+
 # All that goes into an image, without installing anything.
 .PHONY: parts
-parts: $(BOOT_FILES) guests
+parts: $(BOOT_FILES) $(CHECKCONF) guests
 
 image: packages
 	@$(MAKE) --no-print-directory parts
-	@$(PYTHON) tools/mkimage.py --config "$(CONFIG)" --swap "$(SWAP)" --out $(BUILD)/ballast.img
+	@$(PYTHON) tools/mkimage.py --config "$(CONFIG)" --checker $(CHECKCONF) --swap "$(SWAP)" \
+	    --out $(BUILD)/ballast.img
 
 run: image
 	@$(PYTHON) tools/run.py --machine "$(MACHINE)" --out "$(OUT)" --timeout $(TIMEOUT) \
