@@ -36,6 +36,8 @@ def show_line(line):
 
 
 def last_line_of(outcome, limit):
+    if outcome.interrupted:
+        return "ballast: result failed: interrupted from the keyboard"
     if outcome.timed_out:
         return f"ballast: result failed: time limit of {limit} s reached"
     return outcome.last_line or "ballast: result failed: the console stayed empty"

@@ -25,10 +25,11 @@ class Outcome:
     seconds: float
     timed_out: bool
     last_line: str  # of the console
+    interrupted: bool = False  # by the person at the keyboard
 
     @property
     def ok(self):
-        return self.last_line == RESULT_OK and not self.timed_out
+        return self.last_line == RESULT_OK and not self.timed_out and not self.interrupted
 
 
 def prepare(folder, image):
@@ -104,8 +105,11 @@ def run(folder, image, machine, options, limit_seconds, show=lambda line: None):
         process = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL,
                                    stdout=out, stderr=subprocess.STDOUT)
     console = ConsoleReader(os.path.join(folder, "console.log"))
+    timed_out = interrupted = False
     try:
         timed_out = follow(process, console, started + limit_seconds, show)
+    except KeyboardInterrupt:
+        interrupted = True
     finally:
         if process.poll() is None:
             stop(process)
@@ -115,7 +119,7 @@ def run(folder, image, machine, options, limit_seconds, show=lambda line: None):
         lock = os.path.join(folder, "disk.img.lock")
         if os.path.exists(lock):
             os.remove(lock)
-    return Outcome(time.monotonic() - started, timed_out, console.last_line)
+    return Outcome(time.monotonic() - started, timed_out, console.last_line, interrupted)
 
 
 def follow(process, console, deadline, show):
