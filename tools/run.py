@@ -6,6 +6,7 @@ is anything else, 2 when the machine asked for is not to be had.
 """
 import argparse
 import os
+import signal
 import sys
 import time
 
@@ -55,6 +56,7 @@ def write_results(folder, outcome, machine, limit):
 
 def main(arguments):
     options = parse_arguments(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     machine, reason = machines.choose(options.machine)
     if machine is None:
         print(f"machine {options.machine}: {reason}", file=sys.stderr)

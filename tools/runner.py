@@ -103,7 +103,8 @@ def run(folder, image, machine, options, limit_seconds, show=lambda line: None):
     started = time.monotonic()
     with open(os.path.join(folder, "machine.out"), "wb") as out:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL,
-                                   stdout=out, stderr=subprocess.STDOUT)
+                                   stdout=out, stderr=subprocess.STDOUT,
+                                   start_new_session=True)
     console = ConsoleReader(os.path.join(folder, "console.log"))
     timed_out = interrupted = False
     try:
