@@ -78,8 +78,8 @@ def read_word(path):
         return ""
 
 
-def why_not_kvm():
-    """"" when KVM here can run a guest that uses VT-x itself, else the reason."""
+def why_not_nested():
+    """"" when KVM here offers VT-x to its guests, else the reason."""
     if not os.path.exists("/dev/kvm"):
         return "there is no /dev/kvm"
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
@@ -88,9 +88,19 @@ def why_not_kvm():
         return "this processor offers no VT-x"
     if read_word("/sys/module/kvm_intel/parameters/nested") not in ("Y", "1"):
         return "kvm_intel does not offer VT-x to guests (nested=0)"
-    if not shutil.which("qemu-system-x86_64"):
-        return "qemu-system-x86_64 is not installed"
     return ""
+
+
+def why_not_kvm():
+    """"" when an image can be run under KVM here, else the reason."""
+    if not why_not_nested() and not shutil.which("qemu-system-x86_64"):
+        return "qemu-system-x86_64 is not installed"
+    return why_not_nested()
+
+
+def packages():
+    """Debian packages that this computer's best machine needs and not all do."""
+    return [] if why_not_nested() else ["qemu-system-x86"]
 
 
 def choose(wanted):
@@ -103,3 +113,7 @@ def choose(wanted):
     if wanted == "auto":
         return ("bochs", f"no KVM: {problem}") if problem else ("kvm", "KVM offers nested VT-x")
     return None, f"no machine is called {wanted}; there are auto, {', '.join(MACHINES)}"
+
+
+if __name__ == "__main__":
+    print(*packages())  # for tools/tools.mk

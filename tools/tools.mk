@@ -35,5 +35,6 @@ image: packages
 	    --out $(BUILD)/ballast.img
 
 run: image
+	@[ "$(MACHINE)" = bochs ] || tools/install-packages $$($(PYTHON) tools/machines.py)
 	@$(PYTHON) tools/run.py --machine "$(MACHINE)" --out "$(OUT)" --timeout $(TIMEOUT) \
 	    --memory $(MEM) --cpu $(BOCHS_CPU) --ips $(IPS)
