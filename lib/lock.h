@@ -24,6 +24,15 @@ static inline void spin_lock(struct spinlock *lock)
         __builtin_ia32_pause();
 }
 
+/* Takes the lock when it is free at once: for takers against the lock order. */
+static inline bool spin_try_lock(struct spinlock *lock)
+{
+    uint16_t serving = __atomic_load_n(&lock->serving, __ATOMIC_RELAXED);
+    uint16_t expected = serving;
+    return __atomic_compare_exchange_n(&lock->next, &expected, (uint16_t)(serving + 1), false,
+                                       __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
 static inline void spin_unlock(struct spinlock *lock)
 {
     uint16_t serving = __atomic_load_n(&lock->serving, __ATOMIC_RELAXED);

@@ -42,17 +42,26 @@
     X(swap_write_errors, C, requests, "writes the device failed")                                  \
     X(swap_retries, C, requests, "reads tried again")                                              \
     X(swap_tampered, C, pages, "pages whose tag did not fit")                                      \
-    X(net_share, C, pages, "frames freed by sharing, net of frames given back to sharers")         \
-    X(net_balloon, C, pages, "frames freed by ballooning, net of pages touched again")             \
-    X(net_compress, C, pages, "frames freed by compression, net of pool frames and page-ins")      \
-    X(net_swap, C, pages, "frames freed by swapping, net of page-ins")                             \
+    X(net_share, G, pages, "freed_share minus taken_share; not below 0")                           \
+    X(net_balloon, G, pages, "freed_balloon minus taken_balloon; not below 0")                     \
+    X(net_compress, G, pages, "freed_compress minus taken_compress and frames_pool; not below 0")  \
+    X(net_swap, G, pages, "freed_swap minus taken_swap; not below 0")                              \
+    X(peak_net_share, G, pages, "highest net_share so far")                                        \
+    X(peak_net_balloon, G, pages, "highest net_balloon so far")                                    \
+    X(peak_net_compress, G, pages, "highest net_compress so far")                                  \
+    X(peak_net_swap, G, pages, "highest net_swap so far")                                          \
     X(freed_share, C, pages, "frames freed by sharing, gross")                                     \
     X(freed_zero, C, pages, "frames freed because the page was zero or one word repeated")         \
     X(freed_balloon, C, pages, "frames freed by inflating")                                        \
     X(freed_compress, C, pages, "frames freed by moving pages into the pool")                      \
-    X(freed_swap, C, pages, "frames freed by swapping pages out")                                  \
+    X(freed_swap, C, pages, "frames freed by moving pages or pool objects to the disk")            \
+    X(taken_share, C, pages, "frames taken again by writes to shared pages")                       \
+    X(taken_balloon, C, pages, "pages deflated or touched that had freed a frame when inflated")   \
+    X(taken_compress, C, pages, "pages that left the pool: touched, or written back to swap")      \
+    X(taken_swap, C, pages, "frames taken again by pages read in")                                 \
     X(share_scanned, C, pages, "pages the sharing scan looked at")                                 \
     X(share_merged, C, pages, "pages merged")                                                      \
+    X(share_first_look, C, pages, "not merged yet: nothing known about the page's content before") \
     X(share_volatile, C, pages, "not merged: content changed since the last look")                 \
     X(share_unmatched, C, pages, "not merged: no page with the same content")                      \
     X(share_collision, C, pages, "not merged: same hash, different content")                       \
@@ -60,6 +69,9 @@
     X(share_no_frame, C, pages, "not merged: no frame in the share region")                        \
     X(share_busy, C, pages, "not merged: pinned, protected or in flight")                          \
     X(waits, C, waits, "times a vCPU had to wait for memory")                                      \
+    X(policy_corrected, C, answers, "targets a policy gave outside of reservation and limit")      \
+    X(tables_collapsed, C, pages, "tables freed because their range became uniform")               \
+    X(flushes, C, flushes, "times translations of a VM were flushed")                              \
     X(victims, C, VMs, "VMs stopped because no tier had room")
 
 #define MM_VM_COUNTERS(X)                                                                          \
@@ -75,6 +87,7 @@
     X(pool, G, pages, "home POOL")                                                                 \
     X(pool_bytes, G, bytes, "LZ4 blocks of its own in the pool")                                   \
     X(swap, G, pages, "home SWAP")                                                                 \
+    X(counted, G, pages, "home COUNTED: merged content, paged out once for all its sharers")       \
     X(busy, G, pages, "homes BUSY_OUT and BUSY_IN")                                                \
     X(balloon, G, pages, "home BALLOON")                                                           \
     X(balloon_target, G, pages, "what the balloon should hold")                                    \
@@ -88,10 +101,12 @@
     X(faults_takeback, C, faults, "write to a shared page as its last sharer")                     \
     X(faults_pool, C, faults, "page brought back from the pool")                                   \
     X(faults_swap, C, faults, "page brought back from swap")                                       \
+    X(faults_counted, C, faults, "page brought back from merged content that was paged out")       \
     X(faults_balloon, C, faults, "touch of a page it had given up")                                \
     X(faults_table, C, faults, "spurious: the mapping was there already")                          \
     X(out_pool, C, pages, "pages moved into the pool")                                             \
     X(out_swap, C, pages, "pages swapped out")                                                     \
+    X(out_counted, C, pages, "shared pages paged out")                                             \
     X(out_shared, C, pages, "pages merged")                                                        \
     X(out_uniform, C, pages, "pages found zero or uniform")                                        \
     X(inflated, C, pages, "pages given up to the balloon")                                         \

@@ -7,8 +7,13 @@
  * says about an owner is a cache of the nested table's leaf (mm/home.h), there
  * so that reclaim can find and rewrite the leaf; the audit compares the two.
  *
- * A frame's kind changes in frame_alloc() and frame_free() and nowhere else.
- * Locks: the allocator has one of its own, innermost.
+ * A frame's kind changes in one function of frame.c and nowhere else; it is
+ * reached through frame_alloc(), frame_free() and frame_turn_private().
+ * Locks: the allocator has one of its own, innermost. Flags of a descriptor
+ * change by atomic operations, since holders of different locks own them.
+ *
+ * Frames of one region that are neighbours have neighbouring content
+ * (machine_frame_map), so descriptors and books are plain arrays.
  *
  * Reserves: ordinary callers are refused while few frames are left, so that
  * reclaim itself (pool frames, tables) always finds one (P10).
@@ -21,7 +26,7 @@
 #include "lib/types.h"
 
 enum frame_kind {
-    FRAME_FIXED,   /* not the core's to give: holes, descriptors, books */
+    FRAME_FIXED, /* not the core's to give: holes, descriptors, books */
     FRAME_FREE,
     FRAME_PRIVATE, /* one guest page of one VM */
     FRAME_SHARED,  /* one content, counted sharers, read-only */
@@ -32,11 +37,14 @@ enum frame_kind {
 };
 
 /* Descriptor flags; meaning depends on the kind. */
-#define FRAME_PROTECTED 0x01u /* PRIVATE: brought in for a vCPU that has not run since, or floor */
-#define FRAME_PINNED    0x02u /* PRIVATE: the hypervisor holds a pointer (guest_pin) */
-#define FRAME_HASHED    0x04u /* PRIVATE: hash is of the content at the last scan */
-#define FRAME_INDEXED   0x08u /* PRIVATE, SHARED: linked in the share index */
-#define FRAME_OBJECT    0x10u /* SHARED: being paged out; link is its counted object */
+#define FRAME_PROTECTED 0x01u /* PRIVATE: brought in for a vCPU that has not run since, or floor   \
+                               */
+#define FRAME_PINNED   0x02u  /* PRIVATE: the hypervisor holds a pointer (guest_pin) */
+#define FRAME_HASHED   0x04u  /* PRIVATE: hash is of the content at the last scan */
+#define FRAME_INDEXED  0x08u  /* PRIVATE, SHARED: linked in the share index */
+#define FRAME_OBJECT   0x10u  /* SHARED: being paged out; link is its counted object */
+#define FRAME_COLD     0x20u  /* PRIVATE: not accessed between the last two looks at it */
+#define FRAME_STUBBORN 0x40u  /* PRIVATE: did not compress, and has not been written since */
 
 struct frame {
     uint8_t kind;
@@ -44,7 +52,7 @@ struct frame {
     uint16_t tag; /* PRIVATE, TABLE: owning VM; SHARED: salt; POOL: bytes of live objects */
     union {
         struct {
-            uint32_t prev, next; /* frame numbers, circular */
+            uint32_t prev, next; /* descriptor indices, circular */
             uint32_t pad;
         } free;
         struct {
@@ -58,12 +66,12 @@ struct frame {
             uint32_t link; /* next in the bucket, or the counted object */
         } shared;
         struct {
-            uint16_t first; /* offset of the first object that begins here; PAGE_SIZE: none */
-            uint16_t used;  /* bytes in use from the start, dead ones included */
+            uint16_t first;      /* offset of the first object that begins here; PAGE_SIZE: none */
+            uint16_t used;       /* bytes in use from the start, dead ones included */
             uint32_t prev, next; /* log order; an object may run on into next */
         } pool;
         struct {
-            uint32_t entries; /* entries that are not all zero bits */
+            uint32_t entries; /* neither NONE nor ZERO; of upper tables: present ones */
             struct spinlock lock;
             uint32_t pad;
         } table;
@@ -101,8 +109,38 @@ pfn_t frame_alloc_shared(void);
 
 void frame_free(pfn_t number);
 
+/* The last sharer takes a merged frame back: SHARED becomes PRIVATE. */
+void frame_turn_private(pfn_t number);
+
+static inline void frame_flag_set(struct frame *frame, uint8_t flags)
+{
+    __atomic_fetch_or(&frame->flags, flags, __ATOMIC_ACQ_REL);
+}
+static inline void frame_flag_clear(struct frame *frame, uint8_t flags)
+{
+    __atomic_fetch_and(&frame->flags, (uint8_t)~flags, __ATOMIC_ACQ_REL);
+}
+static inline bool frame_has(const struct frame *frame, uint8_t flags)
+{
+    return (__atomic_load_n(&frame->flags, __ATOMIC_ACQUIRE) & flags) != 0;
+}
+
+/* Memory for books that lives for ever, zeroed; right after frame_init(), before
+ * the first frame_alloc(). Its frames become FIXED. NULL: no room. */
+void *frame_books(size_t bytes);
+
 uint32_t frame_free_count(void);
-uint32_t frame_managed_count(void); /* all but FIXED */
+uint32_t frame_managed_count(void); /* all that are not the descriptors' own */
+uint32_t frame_total_count(void);   /* descriptors */
+uint64_t frame_metadata_bytes(void);
+/* The descriptor with this index, below frame_total_count(): for scans. */
+struct frame *frame_by_index(uint32_t index);
+/* True when the frame lies in the share region. */
+bool frame_in_share_region(pfn_t number);
+/* The highest managed frame number. */
+uint32_t frame_highest(void);
+/* Recounts kinds and both free lists; NULL, or what is wrong. */
+const char *frame_audit(void);
 uint32_t frame_kind_count(enum frame_kind kind);
 /* Frames below which an ordinary caller is refused. */
 uint32_t frame_reserve_count(void);

@@ -1,0 +1,62 @@
+/*
+ * Ages by accessed bits; see age.h. Cleared bits are flushed once per batch: a
+ * translation that is still cached would not set its bit again.
+ */
+#include "mm/age.h"
+#include "mm/core.h"
+#include "mm/nested.h"
+#include "mm/vm.h"
+
+bool age_look(struct leaf *leaf, bool *cleared)
+{
+    struct frame *frame = frame_at(entry_frame(leaf->entry));
+    bool private = entry_home(leaf->entry) == HOME_PRIVATE;
+    if (entry_is_accessed(leaf->entry)) {
+        home_adjust(leaf, 0, ENTRY_ACCESSED);
+        *cleared = true;
+        if (private)
+            frame_flag_clear(frame, FRAME_COLD);
+        return false;
+    }
+    if (!private)
+        return true;
+    bool cold = frame_has(frame, FRAME_COLD);
+    frame_flag_set(frame, FRAME_COLD);
+    return cold;
+}
+
+/* The page's accessed bit, for the estimate; moves the VM's hand on. */
+static void look(struct mm_vm *vm, bool *cleared)
+{
+    struct leaf leaf;
+    gfn_t page = gfn(vm->age_hand);
+    nested_lock(vm, page, NESTED_LOOK, &leaf);
+    vm->age_hand = leaf.slot ? page.v + 1 : (page.v | 511u) + 1;
+    if (entry_is_present(leaf.entry)) {
+        vm->age_seen += entry_is_accessed(leaf.entry) || !core.config.accessed_dirty;
+        age_look(&leaf, cleared);
+    }
+    nested_unlock(&leaf);
+    if (vm->age_hand >= vm->config.pages) {
+        vm->active = vm->age_seen;
+        vm->active_known = core.config.accessed_dirty;
+        vm->age_hand = vm->age_seen = 0;
+    }
+}
+
+void age_step(uint32_t budget)
+{
+    unsigned running = 0;
+    for (unsigned i = 0; i < MM_VM_MAX; i++)
+        running += vm_at(i) && !vm_at(i)->stopped;
+    for (unsigned i = 0; i < MM_VM_MAX; i++) {
+        struct mm_vm *vm = vm_at(i);
+        bool cleared = false;
+        if (!vm || vm->stopped)
+            continue;
+        for (uint32_t n = 0; n < budget / running + 1; n++)
+            look(vm, &cleared);
+        if (cleared)
+            core_flush(vm);
+    }
+}

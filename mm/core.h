@@ -1,0 +1,39 @@
+/*
+ * What the files of the core share: configuration, clock, counters of the host.
+ * Internal to mm.
+ */
+#ifndef MM_CORE_H
+#define MM_CORE_H
+
+#include "lib/lock.h"
+#include "mm/mm.h"
+
+struct core {
+    struct mm_config config;
+    uint64_t ticks;
+    enum mm_state state;
+    bool hold;                                /* state low: VMs above their target are held */
+    uint32_t min_free;                        /* frames */
+    uint64_t counters[MM_HOST_COUNTER_COUNT]; /* those of kind C, and peaks */
+    uint32_t shared_leaves;                   /* leaf entries with home SHARED, all VMs */
+    struct spinlock step_lock; /* mm_step(), mm_tick(), create, destroy, audit: outermost */
+};
+extern struct core core;
+
+static inline void core_count(enum mm_host_counter counter, uint64_t by)
+{
+    __atomic_fetch_add(&core.counters[counter], by, __ATOMIC_RELAXED);
+}
+
+/* Is the tier configured and in service? */
+bool core_tier_works(enum mm_tier tier);
+
+/* Flushes the VM's translations (P3) and counts that. */
+void core_flush(struct mm_vm *vm);
+
+/* The net figures now, 0 where negative, by tier (docs: mm/counters.h). */
+uint64_t core_net(enum mm_tier tier);
+/* Keeps the peaks of the net figures; once a step. */
+void core_net_peaks(void);
+
+#endif

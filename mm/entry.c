@@ -1,0 +1,79 @@
+/*
+ * Making and reading entries of nested tables; see entry.h for the layout.
+ * No locks: values only.
+ */
+#include "mm/entry.h"
+#include "lib/assert.h"
+#include "lib/log.h"
+
+#define LOW_MASK ((1ull << ENTRY_LOW_BITS) - 1)
+
+/* Payloads the core needs at least: 2^28 slots of swap are 1 TiB of pages. */
+#define PAYLOAD_BITS_LEAST 28u
+
+static uint64_t payload_limit;
+static uint64_t hidden_bit; /* the address bit that must be 1 in away entries */
+
+bool entry_init(unsigned max_physical_bits, uint32_t highest)
+{
+    /* Internally, caches may compare more address bits than CPUID says (44 for
+     * 36-bit parts); with all higher bits 1 too, that changes nothing. */
+    unsigned bits = max_physical_bits > 52 ? 52 : max_physical_bits;
+    if (bits < PAGE_SHIFT + 2 || bits - 13 + ENTRY_LOW_BITS < PAYLOAD_BITS_LEAST) {
+        log_error("mm: %u physical address bits are too few", max_physical_bits);
+        return false;
+    }
+    hidden_bit = 1ull << (bits - 1);
+    payload_limit = 1ull << (bits - 1 - PAGE_SHIFT + ENTRY_LOW_BITS);
+    if (((uint64_t)highest << PAGE_SHIFT) >= hidden_bit) {
+        log_error("mm: memory in the upper half of %u address bits", max_physical_bits);
+        return false;
+    }
+    return true;
+}
+
+uint64_t entry_payload_limit(void)
+{
+    return payload_limit;
+}
+
+entry_t entry_private(pfn_t frame)
+{
+    return (entry_t){ pfn_to_hpa(frame).v | ENTRY_RWX | ENTRY_WRITE_BACK | ENTRY_IGNORE_PAT };
+}
+
+entry_t entry_shared(pfn_t frame)
+{
+    return (entry_t){ pfn_to_hpa(frame).v | ENTRY_READ | ENTRY_EXEC | ENTRY_WRITE_BACK |
+                      ENTRY_IGNORE_PAT | ENTRY_SHARED };
+}
+
+entry_t entry_table(pfn_t frame)
+{
+    return (entry_t){ pfn_to_hpa(frame).v | ENTRY_RWX };
+}
+
+entry_t entry_away(enum home home, uint64_t payload)
+{
+    assert(home != HOME_NONE && home != HOME_PRIVATE && home != HOME_SHARED && home < HOME_COUNT);
+    ensure(payload < payload_limit);
+    uint64_t upper = ~((payload >> ENTRY_LOW_BITS) << PAGE_SHIFT) & ENTRY_FRAME;
+    entry_t e = { upper | ((payload & LOW_MASK) << ENTRY_LOW_SHIFT) |
+                  ((uint64_t)home << ENTRY_HOME_SHIFT) };
+    ensure(entry_is_safe(e));
+    return e;
+}
+
+uint64_t entry_payload(entry_t e)
+{
+    assert(!entry_is_present(e) && e.v != 0);
+    uint64_t upper = (~e.v & ENTRY_FRAME) >> PAGE_SHIFT;
+    return (upper << ENTRY_LOW_BITS) | ((e.v >> ENTRY_LOW_SHIFT) & LOW_MASK);
+}
+
+bool entry_is_safe(entry_t e)
+{
+    if (entry_is_present(e) || e.v == 0)
+        return true;
+    return (e.v & ENTRY_AWAY_CLEAR) == 0 && (e.v & hidden_bit) != 0;
+}

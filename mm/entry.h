@@ -1,0 +1,107 @@
+/*
+ * One entry of a nested table: the authority for where a guest page's content
+ * is. The format is EPT's (Intel SDM volume 3C, 29.3.2, "EPT Translation
+ * Mechanism"; tables 29-1 to 29-7).
+ *
+ *   present        63 ..... 53 52  51 ................ 12  11 10  9 8 7  6  5..3 2 1 0
+ *                       0 LOGGED,   frame number            0  0  D A 0 IPAT WB  X W R
+ *                          SHARED
+ *   away (leaf or  63 | 62 ....... 52 | 51 ........ 12 | 11 | 10 | 9..7 | 6 .. 3 | 2 1 0
+ *   upper level)    0 | payload 10..0 | ~(payload>>11) |  0 |  0 |   0  |  home  | 0 0 0
+ *   NONE           all zero bits
+ *
+ * L1TF (P15): a CPU that takes a non-present entry for an address must find
+ * none in cacheable memory. Bits 12..51 hold the payload inverted, and
+ * entry_init() bounds the payload so that the highest bit of the machine's
+ * physical address is always 1 there, while no managed frame lies in that half.
+ */
+#ifndef MM_ENTRY_H
+#define MM_ENTRY_H
+
+#include "lib/types.h"
+
+typedef struct {
+    uint64_t v;
+} entry_t;
+
+/* Where a guest page's content is. The codes are part of the entry format. */
+enum home {
+    HOME_NONE,     /* no memory here */
+    HOME_ZERO,     /* nowhere: reads as zero */
+    HOME_FILL,     /* nowhere: one word repeated; payload: index in the VM's fill table */
+    HOME_PRIVATE,  /* its own frame */
+    HOME_SHARED,   /* a merged, read-only frame */
+    HOME_POOL,     /* payload: pool_location_t */
+    HOME_SWAP,     /* payload: swap_slot_t */
+    HOME_COUNTED,  /* merged and paged out; payload: index of a counted object */
+    HOME_BALLOON,  /* the guest gave it up */
+    HOME_BUSY_OUT, /* on its way out; payload: index of an in-flight record */
+    HOME_BUSY_IN,  /* on its way in; payload: index of an in-flight record */
+    HOME_COUNT
+};
+
+#define ENTRY_READ       (1ull << 0)
+#define ENTRY_WRITE      (1ull << 1)
+#define ENTRY_EXEC       (1ull << 2)
+#define ENTRY_RWX        (ENTRY_READ | ENTRY_WRITE | ENTRY_EXEC)
+#define ENTRY_WRITE_BACK (6ull << 3) /* memory type, leaf only */
+#define ENTRY_IGNORE_PAT (1ull << 6) /* guests have no device of the host: WB always */
+#define ENTRY_ACCESSED   (1ull << 8)
+#define ENTRY_DIRTY      (1ull << 9)
+#define ENTRY_SHARED     (1ull << 52) /* software: the frame is SHARED */
+#define ENTRY_LOGGED     (1ull << 53) /* software: kept for dirty logging */
+#define ENTRY_FRAME      0x000ffffffffff000ull
+
+#define ENTRY_HOME_SHIFT 3
+#define ENTRY_HOME_MASK  (0xfull << ENTRY_HOME_SHIFT)
+#define ENTRY_LOW_BITS   11 /* of the payload, in bits 52..62 */
+#define ENTRY_LOW_SHIFT  52
+/* Bits no away entry may have set. */
+#define ENTRY_AWAY_CLEAR (ENTRY_RWX | (0x1full << 7) | (1ull << 63))
+
+/* max_physical_bits: CPUID 80000008h EAX[7:0]; highest: highest managed frame
+ * number. False when this machine's address width cannot hide the payloads the
+ * core needs, or memory lies in the half they point to. */
+bool entry_init(unsigned max_physical_bits, uint32_t highest);
+
+/* Payloads below this fit. */
+uint64_t entry_payload_limit(void);
+
+static inline bool entry_is_present(entry_t e)
+{
+    return (e.v & ENTRY_RWX) != 0;
+}
+static inline bool entry_is_writable(entry_t e)
+{
+    return (e.v & ENTRY_WRITE) != 0;
+}
+static inline bool entry_is_accessed(entry_t e)
+{
+    return (e.v & ENTRY_ACCESSED) != 0;
+}
+static inline bool entry_is_dirty(entry_t e)
+{
+    return (e.v & ENTRY_DIRTY) != 0;
+}
+static inline enum home entry_home(entry_t e)
+{
+    if (entry_is_present(e))
+        return (e.v & ENTRY_SHARED) ? HOME_SHARED : HOME_PRIVATE;
+    return (enum home)((e.v & ENTRY_HOME_MASK) >> ENTRY_HOME_SHIFT);
+}
+static inline pfn_t entry_frame(entry_t e)
+{
+    return pfn((uint32_t)((e.v & ENTRY_FRAME) >> PAGE_SHIFT));
+}
+
+entry_t entry_private(pfn_t frame); /* RWX */
+entry_t entry_shared(pfn_t frame);  /* R-X */
+entry_t entry_table(pfn_t frame);   /* upper level */
+/* home: one that is not present; payload below entry_payload_limit(). */
+entry_t entry_away(enum home home, uint64_t payload);
+uint64_t entry_payload(entry_t e);
+
+/* False for an entry that breaks the L1TF rule (P15). */
+bool entry_is_safe(entry_t e);
+
+#endif

@@ -1,0 +1,109 @@
+/*
+ * Faults: the touched page's home decides the verb (mm/touch.h). Nothing waits
+ * here; whoever has to is put on a list and the vCPU executes its instruction
+ * again later.
+ */
+#include "mm/fault.h"
+#include "mm/core.h"
+#include "mm/floor.h"
+#include "mm/inflight.h"
+#include "mm/nested.h"
+#include "mm/touch.h"
+#include "mm/vm.h"
+#include "mm/wait.h"
+
+/* COUNTED => SHARED => PRIVATE is the longest way. */
+#define STEPS_MAX 4u
+
+static enum mm_answer wait_for_record(struct leaf *leaf, struct mm_vcpu *vcpu)
+{
+    struct inflight *record = inflight_at(entry_payload(leaf->entry));
+    bool in = entry_home(leaf->entry) == HOME_BUSY_IN;
+    return wait_enlist(vcpu, in ? MM_WAIT_PAGE_IN : MM_WAIT_PAGE_OUT, &record->waiters);
+}
+
+/* A private page whose write permission was taken for a look at it. */
+static enum mm_answer allow_write(struct leaf *leaf)
+{
+    home_adjust(leaf, ENTRY_WRITE, 0);
+    return MM_DONE;
+}
+
+/* One step; DONE: look again. */
+static enum mm_answer step(struct leaf *leaf, struct mm_vcpu *vcpu)
+{
+    switch (entry_home(leaf->entry)) {
+    case HOME_ZERO:
+    case HOME_FILL:
+    case HOME_BALLOON:
+        return touch_fresh(leaf, vcpu);
+    case HOME_PRIVATE:
+        return allow_write(leaf);
+    case HOME_SHARED:
+        return touch_write(leaf, vcpu);
+    case HOME_POOL:
+        return touch_pool(leaf, vcpu);
+    case HOME_SWAP:
+        return touch_swap(leaf, vcpu);
+    case HOME_COUNTED:
+        return touch_counted(leaf, vcpu);
+    case HOME_BUSY_OUT:
+    case HOME_BUSY_IN:
+        return wait_for_record(leaf, vcpu);
+    default:
+        return MM_NO_PAGE;
+    }
+}
+
+static bool is_enough(entry_t entry, unsigned access)
+{
+    return entry_is_present(entry) && (entry_is_writable(entry) || !(access & MM_WRITE));
+}
+
+enum mm_answer fault_resolve(struct mm_vm *vm, struct mm_vcpu *vcpu, gfn_t page, unsigned access,
+                             struct leaf *leaf, bool *spurious)
+{
+    if (page.v >= vm->config.pages)
+        return MM_NO_PAGE;
+    if (vm->stopped)
+        return MM_STOPPED;
+    if (!nested_lock(vm, page, NESTED_MAKE, leaf))
+        return wait_enlist(vcpu, MM_WAIT_FRAME, NULL);
+    enum mm_answer answer = MM_DONE;
+    *spurious = is_enough(leaf->entry, access);
+    for (unsigned i = 0; i < STEPS_MAX && answer == MM_DONE; i++) {
+        if (is_enough(leaf->entry, access))
+            return MM_DONE;
+        answer = step(leaf, vcpu);
+    }
+    ensure(answer != MM_DONE);
+    nested_unlock(leaf);
+    return answer;
+}
+
+enum mm_answer mm_fault(struct mm_vcpu *vcpu, gpa_t address, unsigned access)
+{
+    struct mm_vm *vm = vcpu->vm;
+    struct leaf leaf;
+    bool spurious;
+    if (address.v >> PAGE_SHIFT >= vm->config.pages)
+        return MM_NO_PAGE;
+    wait_cancel(vcpu);
+    gfn_t page = gfn((uint32_t)(address.v >> PAGE_SHIFT));
+    enum mm_answer answer = fault_resolve(vm, vcpu, page, access, &leaf, &spurious);
+    if (answer != MM_DONE)
+        return answer;
+    uint32_t fallen = UINT32_MAX;
+    if (entry_home(leaf.entry) == HOME_PRIVATE)
+        fallen = floor_protect(vcpu, page, frame_at(entry_frame(leaf.entry)));
+    nested_unlock(&leaf);
+    floor_release(vm, fallen);
+    if (spurious) {
+        /* Something narrower may still be cached. */
+        core_flush(vm);
+        vm_count(vm, MM_VM_faults_table, 1);
+    } else {
+        vm->dry_pages = 0;
+    }
+    return MM_DONE;
+}

@@ -1,0 +1,20 @@
+/*
+ * The floor of a vCPU: the pages most recently brought in for it, which nobody
+ * may take, so that an instruction that needs many pages can complete however
+ * little memory there is. A frame on a floor has the flag FRAME_PROTECTED.
+ *
+ * Lock: the leaf table's of the page brought in; pages that fall off the floor
+ * are looked up with their own.
+ */
+#ifndef MM_FLOOR_H
+#define MM_FLOOR_H
+
+#include "mm/mm.h"
+
+/* The page is PRIVATE in this frame now. Flags the frame; returns the page that
+ * fell off and is to be handed to floor_release() once no leaf lock is held;
+ * UINT32_MAX: none. */
+uint32_t floor_protect(struct mm_vcpu *vcpu, gfn_t page, struct frame *frame);
+void floor_release(struct mm_vm *vm, uint32_t page);
+
+#endif

@@ -1,0 +1,142 @@
+/*
+ * The transition table and the one mutator of leaf entries; see home.h.
+ */
+#include "mm/home.h"
+#include "lib/string.h"
+#include "mm/core.h"
+#include "mm/vm.h"
+
+#define TO(home) (1u << HOME_##home)
+
+/* From each home, where to. Every live home may become NONE: its VM ends. */
+static const uint16_t legal[HOME_COUNT] = {
+    [HOME_NONE] = 0,
+    /* touch; inflate */
+    [HOME_ZERO] = TO(PRIVATE) | TO(BALLOON) | TO(NONE),
+    [HOME_FILL] = TO(PRIVATE) | TO(BALLOON) | TO(NONE),
+    /* merge; found zero, found uniform; page out; inflate */
+    [HOME_PRIVATE] = TO(SHARED) | TO(ZERO) | TO(FILL) | TO(BUSY_OUT) | TO(BALLOON) | TO(NONE),
+    /* copy or take back; page out, repoint; inflate */
+    [HOME_SHARED] = TO(PRIVATE) | TO(BUSY_OUT) | TO(COUNTED) | TO(BALLOON) | TO(NONE),
+    /* touch; compaction; write back; inflate */
+    [HOME_POOL] = TO(PRIVATE) | TO(POOL) | TO(BUSY_OUT) | TO(BALLOON) | TO(NONE),
+    /* touch; inflate */
+    [HOME_SWAP] = TO(BUSY_IN) | TO(BALLOON) | TO(NONE),
+    /* touch: from the pool, from a frame that is still there, from swap; inflate */
+    [HOME_COUNTED] = TO(PRIVATE) | TO(SHARED) | TO(BUSY_IN) | TO(BALLOON) | TO(NONE),
+    /* deflate; touch */
+    [HOME_BALLOON] = TO(ZERO) | TO(PRIVATE) | TO(NONE),
+    /* done: pool, swap, counted, zero, uniform; failed: back to where it was */
+    [HOME_BUSY_OUT] =
+        TO(POOL) | TO(SWAP) | TO(COUNTED) | TO(ZERO) | TO(FILL) | TO(PRIVATE) | TO(SHARED),
+    /* done; failed: back */
+    [HOME_BUSY_IN] = TO(PRIVATE) | TO(SWAP) | TO(COUNTED),
+};
+
+static uint64_t moves[HOME_COUNT][HOME_COUNT];
+static struct home_trace trace_ring[HOME_TRACE_COUNT];
+static uint64_t trace_count;
+
+bool home_may_change(enum home from, enum home to)
+{
+    return from < HOME_COUNT && to < HOME_COUNT && (legal[from] & (1u << to)) != 0;
+}
+
+const char *home_name(enum home home)
+{
+    static const char *const names[HOME_COUNT] = {
+        "NONE", "ZERO",    "FILL",    "PRIVATE",  "SHARED",  "POOL",
+        "SWAP", "COUNTED", "BALLOON", "BUSY_OUT", "BUSY_IN",
+    };
+    return home < HOME_COUNT ? names[home] : "?";
+}
+
+static void trace(const struct leaf *leaf, enum home from, enum home to)
+{
+    uint64_t at = __atomic_fetch_add(&trace_count, 1, __ATOMIC_RELAXED);
+    trace_ring[at % HOME_TRACE_COUNT] =
+        (struct home_trace){ leaf->gfn.v, leaf->vm->id, (uint8_t)from, (uint8_t)to };
+    __atomic_fetch_add(&moves[from][to], 1, __ATOMIC_RELAXED);
+}
+
+static bool is_uniform(enum home home)
+{
+    return home == HOME_NONE || home == HOME_ZERO;
+}
+
+static void account(struct leaf *leaf, enum home from, enum home to)
+{
+    struct mm_vm *vm = leaf->vm;
+    __atomic_fetch_sub(&vm->homes[from], 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&vm->homes[to], 1, __ATOMIC_RELAXED);
+    leaf->table->table.entries += (uint32_t)is_uniform(from) - (uint32_t)is_uniform(to);
+    if (from == HOME_SHARED)
+        __atomic_fetch_sub(&core.shared_leaves, 1, __ATOMIC_RELAXED);
+    if (to == HOME_SHARED)
+        __atomic_fetch_add(&core.shared_leaves, 1, __ATOMIC_RELAXED);
+}
+
+/* A private frame names its one owner; what it knew of an earlier content goes. */
+static void name_owner(const struct leaf *leaf, entry_t to)
+{
+    struct frame *frame = frame_at(entry_frame(to));
+    ensure(frame && frame->kind == FRAME_PRIVATE);
+    frame->tag = leaf->vm->id;
+    frame->private.gfn = leaf->gfn.v;
+}
+
+static bool differs_beyond_hardware_bits(entry_t a, entry_t b)
+{
+    return ((a.v ^ b.v) & ~(ENTRY_ACCESSED | ENTRY_DIRTY)) != 0;
+}
+
+entry_t home_change(struct leaf *leaf, entry_t to)
+{
+    enum home from = entry_home(leaf->entry), next = entry_home(to);
+    ensure(leaf->slot && home_may_change(from, next) && entry_is_safe(to));
+    if (next == HOME_PRIVATE)
+        name_owner(leaf, to);
+    entry_t old = { __atomic_load_n(&leaf->slot->v, __ATOMIC_ACQUIRE) };
+    do {
+        /* The lock is ours: only the processor may have written meanwhile. */
+        ensure(entry_is_present(old) ? !differs_beyond_hardware_bits(old, leaf->entry)
+                                     : old.v == leaf->entry.v);
+    } while (!__atomic_compare_exchange_n(&leaf->slot->v, &old.v, to.v, false, __ATOMIC_ACQ_REL,
+                                          __ATOMIC_ACQUIRE));
+    leaf->entry = to;
+    account(leaf, from, next);
+    trace(leaf, from, next);
+    return old;
+}
+
+void home_adjust(struct leaf *leaf, uint64_t set, uint64_t clear)
+{
+    const uint64_t allowed = ENTRY_WRITE | ENTRY_ACCESSED | ENTRY_DIRTY | ENTRY_LOGGED;
+    ensure(leaf->slot && entry_is_present(leaf->entry) && ((set | clear) & ~allowed) == 0);
+    ensure(!(set & ENTRY_WRITE) || entry_home(leaf->entry) == HOME_PRIVATE);
+    uint64_t old = __atomic_load_n(&leaf->slot->v, __ATOMIC_ACQUIRE), next;
+    do {
+        next = (old | set) & ~clear;
+    } while (!__atomic_compare_exchange_n(&leaf->slot->v, &old, next, false, __ATOMIC_ACQ_REL,
+                                          __ATOMIC_ACQUIRE));
+    leaf->entry.v = next;
+}
+
+void home_init(void)
+{
+    memset(moves, 0, sizeof(moves));
+    trace_count = 0;
+}
+
+uint64_t home_moves(enum home from, enum home to)
+{
+    return moves[from][to];
+}
+
+unsigned home_trace_get(struct home_trace out[HOME_TRACE_COUNT])
+{
+    unsigned count = trace_count < HOME_TRACE_COUNT ? (unsigned)trace_count : HOME_TRACE_COUNT;
+    for (unsigned i = 0; i < count; i++)
+        out[i] = trace_ring[(trace_count - count + i) % HOME_TRACE_COUNT];
+    return count;
+}

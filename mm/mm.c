@@ -1,0 +1,156 @@
+/*
+ * The core's beginning and its heartbeat.
+ *
+ * mm_step() and mm_tick() do the work nobody waits for in line: one CPU at a
+ * time (core.step_lock; a second one finds nothing to do).
+ */
+#include "mm/mm.h"
+#include "lib/log.h"
+#include "lib/string.h"
+#include "mm/age.h"
+#include "mm/balloon.h"
+#include "mm/core.h"
+#include "mm/counted.h"
+#include "mm/hash.h"
+#include "mm/home.h"
+#include "mm/inflight.h"
+#include "mm/nested.h"
+#include "mm/policy.h"
+#include "mm/pool.h"
+#include "mm/reclaim.h"
+#include "mm/share.h"
+#include "mm/swap.h"
+#include "mm/vm.h"
+#include "mm/wait.h"
+
+#define POLICY_INTERVAL 10u  /* ticks between questions to the policy */
+#define AGE_BUDGET      256u /* pages looked at for the working-set estimate per tick */
+
+struct core core;
+static bool ages_due;
+
+void mm_config_default(struct mm_config *config)
+{
+    *config = (struct mm_config){
+        .tiers = { true, true, true, true },
+        .policy = "esx",
+        .soft_percent = 64,
+        .hard_percent = 32,
+        .low_percent = 16,
+        .idle_tax_percent = 75,
+        .pool_percent = 50,
+        .share_pages = 64,
+        .max_physical_bits = 36,
+        .accessed_dirty = true,
+    };
+}
+
+bool core_tier_works(enum mm_tier tier)
+{
+    if (!core.config.tiers[tier])
+        return false;
+    if (tier != MM_TIER_SWAP)
+        return true;
+    struct swap_stats swap;
+    swap_stats_get(&swap);
+    return swap.online;
+}
+
+void core_flush(struct mm_vm *vm)
+{
+    core_count(MM_HOST_flushes, 1);
+    machine_flush_vm(vm);
+}
+
+/* The pool moves an object: its one name is rewritten, unless someone is at it. */
+static bool pool_moved(struct pool_owner owner, pool_location_t from, pool_location_t to)
+{
+    if (owner.vm == POOL_OWNER_COUNTED)
+        return counted_moved(owner.gfn, from, to);
+    struct mm_vm *vm = vm_at(owner.vm);
+    struct leaf leaf;
+    if (!vm || owner.gfn >= vm->config.pages || !nested_lock(vm, gfn(owner.gfn), NESTED_TRY, &leaf))
+        return false;
+    bool names =
+        leaf.slot && entry_home(leaf.entry) == HOME_POOL && entry_payload(leaf.entry) == from.v;
+    if (names)
+        home_change(&leaf, entry_away(HOME_POOL, to.v));
+    nested_unlock(&leaf);
+    return names;
+}
+
+static bool numbers_make_sense(const struct mm_config *c)
+{
+    return c->soft_percent <= 100 && c->hard_percent <= c->soft_percent &&
+           c->low_percent <= c->hard_percent && c->idle_tax_percent < 100 &&
+           c->pool_percent <= 100 && c->min_free_permille <= 500;
+}
+
+bool mm_init(const struct mm_config *config, const struct frame_region *regions,
+             unsigned region_count)
+{
+    static const struct pool_ops pool_ops = { pool_moved };
+    memset(&core, 0, sizeof(core));
+    core.config = *config;
+    if (!numbers_make_sense(config) || !policy_init(config->policy)) {
+        log_error("mm: unknown policy, or percentages that make no sense");
+        return false;
+    }
+    if (!frame_init(regions, region_count) ||
+        !entry_init(config->max_physical_bits, frame_highest())) {
+        log_error("mm: no usable memory");
+        return false;
+    }
+    home_init();
+    hash_init();
+    if (!share_init()) {
+        log_error("mm: no memory for the share index");
+        return false;
+    }
+    vm_init();
+    wait_init();
+    inflight_init();
+    counted_init();
+    pool_init(&pool_ops, (uint32_t)((uint64_t)frame_managed_count() * config->pool_percent / 100));
+    swap_init();
+    reclaim_init();
+    return true;
+}
+
+int mm_swap_attach(struct block_device *device, uint64_t first_sector, uint64_t sector_count)
+{
+    return swap_open(device, first_sector, sector_count);
+}
+
+bool mm_step(void)
+{
+    if (!spin_try_lock(&core.step_lock))
+        return false;
+    reclaim_update_state();
+    bool more = false;
+    if (core_tier_works(MM_TIER_SHARE))
+        share_step(core.state >= MM_CLEAR ? core.config.share_pages * 4 : core.config.share_pages);
+    if (ages_due) {
+        ages_due = false;
+        age_step(AGE_BUDGET);
+    }
+    more = reclaim_step();
+    reclaim_update_state();
+    core_net_peaks();
+    wait_wake_frames();
+    wait_wake_all(wait_io_list());
+    spin_unlock(&core.step_lock);
+    return more;
+}
+
+void mm_tick(void)
+{
+    spin_lock(&core.step_lock);
+    core.ticks++;
+    ages_due = true;
+    reclaim_update_state();
+    if (core.ticks % POLICY_INTERVAL == 1)
+        policy_apply();
+    balloon_tick();
+    spin_unlock(&core.step_lock);
+}

@@ -1,0 +1,51 @@
+/*
+ * Nested page tables: finding, making and collapsing them.
+ *
+ * Four levels; a range without a leaf table is uniform, and the upper entry
+ * says so with the home code ZERO (or NONE beyond the guest's memory). Tables
+ * are made on demand and charged to the VM; a leaf table whose pages are all
+ * ZERO again collapses when its lock is given up.
+ *
+ * Locks: the VM's lock guards the way down to a leaf table; the lock in that
+ * table's frame descriptor guards its entries. The VM's lock is given up once
+ * the table's is held. Two tables are locked in frame-number order.
+ */
+#ifndef MM_NESTED_H
+#define MM_NESTED_H
+
+#include "mm/home.h"
+
+enum nested_mode {
+    NESTED_LOOK,        /* do not make a table; an absent one is no failure */
+    NESTED_TRY,         /* as LOOK, but false when the table is locked by someone else */
+    NESTED_MAKE,        /* make the table for a fault */
+    NESTED_MAKE_RECLAIM /* make it from reclaim's reserve, for what frees memory */
+};
+
+/* The root, and nothing else. False: no frame. */
+bool nested_create(struct mm_vm *vm);
+
+/* Finds and locks the page's leaf entry. gfn below the VM's size. False: no
+ * frame for a table, or (TRY) locked; nothing is held then. */
+bool nested_lock(struct mm_vm *vm, gfn_t page, enum nested_mode mode, struct leaf *leaf);
+void nested_unlock(struct leaf *leaf);
+
+/* Both entries, whose tables must exist; false (nothing held) when one does not. */
+bool nested_lock_pair(struct mm_vm *vm_a, gfn_t a, struct leaf *leaf_a, struct mm_vm *vm_b, gfn_t b,
+                      struct leaf *leaf_b);
+
+/* Calls drop for every page that is not NONE, which must leave it NONE, and
+ * frees every table. The VM does not run and its translations are flushed. */
+void nested_destroy(struct mm_vm *vm, void (*drop)(struct leaf *leaf));
+
+/* Frames a VM's tables can need at most. */
+uint32_t nested_worst_case(uint32_t pages);
+
+/* Calls visit for every leaf entry of every leaf table, and table for every
+ * table (level 1 is the leaf). For the audit: nothing is locked. */
+void nested_audit(struct mm_vm *vm, void *context,
+                  void (*visit)(void *context, struct mm_vm *vm, gfn_t page, entry_t entry),
+                  void (*table)(void *context, struct mm_vm *vm, pfn_t table, unsigned level,
+                                uint32_t entries, uint32_t unsafe));
+
+#endif

@@ -1,0 +1,64 @@
+/*
+ * Content-based page sharing.
+ *
+ * The index is an array of buckets, chained through the frames' descriptors:
+ * merged frames, and private frames whose content was the same at two looks
+ * (a hint only: a merge compares whole pages after write-protect and flush).
+ * Chains are at most SHARE_WALK long; a page that finds its bucket full stays
+ * private. A salt keeps domains apart: pages merge with pages of VMs of the same
+ * salt only.
+ *
+ * Lock: one for chains, links and sharer counts; inside leaf-table locks.
+ */
+#ifndef MM_SHARE_H
+#define MM_SHARE_H
+
+#include "mm/home.h"
+
+#define SHARE_WALK      16u
+#define SHARE_COUNT_MAX 0x7fffffffu
+
+/* Takes the index's memory (one byte a frame). False: no room. */
+bool share_init(void);
+uint64_t share_metadata_bytes(void);
+
+/* ---- merged frames (share_index.c) ------------------------------------------- */
+
+/* One sharer more; false when the count is at its maximum. */
+bool share_frame_hold(pfn_t number);
+/* One sharer less, after the flush; true when it was the last and the frame is
+ * free now. */
+bool share_frame_drop(pfn_t number);
+/* True when the caller was the only sharer: the frame is PRIVATE now. */
+bool share_frame_take_back(pfn_t number);
+
+/* A private frame's content or owner changes: off the index, hash forgotten. */
+void share_forget(pfn_t number);
+
+/* The index's key of a content: its hash in a domain. */
+uint32_t share_key(uint64_t hash, uint16_t salt);
+
+/* Puts a frame into the index under its key; false: the bucket is full. */
+bool share_index_insert(pfn_t number);
+/* Makes a merged frame out of `merged` (SHARED, empty descriptor): two sharers. */
+void share_index_merged(pfn_t merged, uint32_t key, uint16_t salt, uint32_t sharers);
+/* The first frame with this key and salt other than `not_this`, merged ones
+ * preferred; PFN_NONE. *full: the walk reached its limit. */
+pfn_t share_index_find(uint32_t key, uint16_t salt, pfn_t not_this, bool *full);
+
+/* Checks the chains; NULL, or what is wrong. */
+const char *share_audit(void);
+
+/* ---- the scan (share.c) ---------------------------------------------------------- */
+
+/* Looks at the next `budget` pages; returns the frames freed. */
+uint32_t share_step(uint32_t budget);
+/* Pages looked at since a frame was last freed by the scan. */
+uint64_t share_dry_pages(void);
+void share_reset_dry(void);
+
+/* PRIVATE => ZERO or FILL when the page is one word repeated; frame freed after
+ * the flush. The leaf is locked and PRIVATE, not pinned. True when it was so. */
+bool share_found_uniform(struct leaf *leaf);
+
+#endif

@@ -1,0 +1,229 @@
+/*
+ * VMs: admission, creation, end; see vm.h and mm.h.
+ *
+ * Admission counts what a VM may need at full, unshared cost: its reservation
+ * (at least its vCPUs' floors) and its nested tables must fit in memory, and
+ * everything must fit in memory and swap where swap is a tier. Sharing and the
+ * pool are no capacity: guests control how well they work.
+ */
+#include "mm/vm.h"
+#include "lib/log.h"
+#include "lib/string.h"
+#include "mm/core.h"
+#include "mm/giveup.h"
+#include "mm/inflight.h"
+#include "mm/nested.h"
+#include "mm/pin.h"
+#include "mm/swap.h"
+#include "mm/wait.h"
+
+static struct mm_vm vms[MM_VM_MAX];
+
+void vm_init(void)
+{
+    memset(vms, 0, sizeof(vms));
+}
+
+uint64_t vm_metadata_bytes(void)
+{
+    return sizeof(vms);
+}
+
+struct mm_vm *vm_at(unsigned id)
+{
+    return id < MM_VM_MAX && vms[id].in_use ? &vms[id] : NULL;
+}
+
+uint32_t vm_floor(const struct mm_vm_config *config)
+{
+    uint32_t floor = config->vcpu_count * MM_VCPU_FLOOR;
+    return floor < config->pages ? floor : config->pages;
+}
+
+uint32_t vm_resident(const struct mm_vm *vm)
+{
+    uint64_t merged = frame_kind_count(FRAME_SHARED), leaves = core.shared_leaves;
+    uint64_t shared = leaves ? (vm->homes[HOME_SHARED] * merged + leaves - 1) / leaves : 0;
+    uint64_t pool = (vm->pool_bytes + PAGE_MASK) >> PAGE_SHIFT;
+    return vm->homes[HOME_PRIVATE] + vm->held_frames + (uint32_t)(shared + pool);
+}
+
+/* ---- admission -------------------------------------------------------------------- */
+
+static void admission_add(struct mm_admission_sum *sum, const struct mm_vm_config *config)
+{
+    uint32_t floor = vm_floor(config);
+    sum->overhead += nested_worst_case(config->pages);
+    sum->reserved += config->reserve_pages > floor ? config->reserve_pages : floor;
+    sum->configured += config->pages;
+}
+
+static void admission_sum(const struct mm_vm_config *config, struct mm_admission_sum *sum)
+{
+    *sum = (struct mm_admission_sum){ .managed = frame_managed_count() };
+    sum->overhead = frame_reserve_count() + frame_kind_count(FRAME_FIXED) -
+                    (frame_total_count() - frame_managed_count());
+    sum->swap = core_tier_works(MM_TIER_SWAP) ? swap_capacity_pages() : 0;
+    for (unsigned i = 0; i < MM_VM_MAX; i++)
+        if (vms[i].in_use)
+            admission_add(sum, &vms[i].config);
+    admission_add(sum, config);
+}
+
+static bool config_is_good(const struct mm_vm_config *c)
+{
+    return c->name && c->name[0] != '\0' && c->pages > 0 && c->pages < UINT32_MAX - 512 &&
+           c->vcpu_count > 0 && c->vcpu_count <= VM_VCPU_MAX && c->limit_pages > 0 &&
+           c->limit_pages >= c->reserve_pages && c->reserve_pages <= c->pages && c->shares > 0 &&
+           (c->limit_pages >= c->pages || c->limit_pages > vm_floor(c));
+}
+
+static enum mm_admission admit(const struct mm_vm_config *config, struct mm_admission_sum *sum)
+{
+    if (!config_is_good(config))
+        return MM_ADMIT_BAD_CONFIG;
+    admission_sum(config, sum);
+    if (sum->reserved + sum->overhead > sum->managed)
+        return MM_ADMIT_RESERVATION;
+    /* Without the swap tier, its operator has chosen to run without backing. */
+    if (core.config.tiers[MM_TIER_SWAP] &&
+        sum->configured + sum->overhead > sum->managed + sum->swap)
+        return MM_ADMIT_BACKING;
+    return MM_ADMIT_OK;
+}
+
+const char *mm_admission_name(enum mm_admission admission)
+{
+    static const char *const names[MM_ADMIT_COUNT] = {
+        [MM_ADMIT_OK] = "ok",
+        [MM_ADMIT_TOO_MANY_VMS] = "too many VMs",
+        [MM_ADMIT_RESERVATION] = "reservations and overhead do not fit in memory",
+        [MM_ADMIT_BACKING] = "configured memory does not fit in memory and swap",
+        [MM_ADMIT_NO_TABLES] = "no frame for a nested table",
+        [MM_ADMIT_BAD_CONFIG] = "sizes, limit, reservation or shares make no sense",
+    };
+    return admission < MM_ADMIT_COUNT ? names[admission] : "?";
+}
+
+/* ---- life ---------------------------------------------------------------------------- */
+
+static struct mm_vm *slot_take(void)
+{
+    for (unsigned i = 0; i < MM_VM_MAX; i++)
+        if (!vms[i].in_use) {
+            memset(&vms[i], 0, sizeof(vms[i]));
+            vms[i].id = (uint16_t)i;
+            return &vms[i];
+        }
+    return NULL;
+}
+
+static void set_up(struct mm_vm *vm, const struct mm_vm_config *config)
+{
+    size_t length = strlen(config->name);
+    if (length > MM_VM_NAME_MAX - 1)
+        length = MM_VM_NAME_MAX - 1;
+    memcpy(vm->name, config->name, length);
+    vm->config = *config;
+    vm->config.name = vm->name;
+    if (vm->config.limit_pages > config->pages)
+        vm->config.limit_pages = config->pages;
+    vm->homes[HOME_ZERO] = config->pages;
+    vm->target = vm->config.limit_pages;
+    vm->stats = (struct mm_guest_stats){ UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX,
+                                         UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX };
+}
+
+enum mm_admission mm_vm_create(const struct mm_vm_config *config, struct mm_vm **out,
+                               struct mm_admission_sum *sum)
+{
+    struct mm_admission_sum ignored;
+    *out = NULL;
+    spin_lock(&core.step_lock);
+    enum mm_admission answer = admit(config, sum ? sum : &ignored);
+    struct mm_vm *vm = answer == MM_ADMIT_OK ? slot_take() : NULL;
+    if (answer == MM_ADMIT_OK && !vm)
+        answer = MM_ADMIT_TOO_MANY_VMS;
+    if (vm) {
+        set_up(vm, config);
+        if (nested_create(vm))
+            vm->in_use = true;
+        else
+            answer = MM_ADMIT_NO_TABLES;
+    }
+    spin_unlock(&core.step_lock);
+    if (answer == MM_ADMIT_OK)
+        *out = vm;
+    return answer;
+}
+
+void vm_stop(struct mm_vm *vm, enum mm_stop_reason reason)
+{
+    if (vm->stopped)
+        return;
+    vm->stopped = true;
+    machine_vm_stop(vm, reason);
+}
+
+bool mm_vm_destroy(struct mm_vm *vm)
+{
+    ensure(vm->in_use);
+    vm->stopped = true;
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        wait_cancel(vm->vcpus[i]);
+    if (inflight_count(vm) > 0) {
+        swap_write_flush();
+        return false;
+    }
+    spin_lock(&core.step_lock);
+    core_flush(vm);
+    pin_drop_all(vm);
+    nested_destroy(vm, giveup_end);
+    vm->in_use = false;
+    spin_unlock(&core.step_lock);
+    return true;
+}
+
+void mm_vcpu_init(struct mm_vcpu *vcpu, struct mm_vm *vm, unsigned index)
+{
+    memset(vcpu, 0, sizeof(*vcpu));
+    vcpu->vm = vm;
+    vcpu->index = index;
+    list_init(&vcpu->wait_link);
+    for (unsigned i = 0; i < MM_VCPU_FLOOR; i++)
+        vcpu->floor[i] = UINT32_MAX;
+    spin_lock(&vm->lock);
+    ensure(vm->vcpu_count < vm->config.vcpu_count);
+    vm->vcpus[vm->vcpu_count++] = vcpu;
+    spin_unlock(&vm->lock);
+}
+
+const char *mm_vm_name(const struct mm_vm *vm)
+{
+    return vm->name;
+}
+
+uint16_t mm_vm_id(const struct mm_vm *vm)
+{
+    return vm->id;
+}
+
+uint32_t mm_vm_pages(const struct mm_vm *vm)
+{
+    return vm->config.pages;
+}
+
+hpa_t mm_vm_root(const struct mm_vm *vm)
+{
+    return pfn_to_hpa(vm->root);
+}
+
+void mm_vm_set_context(struct mm_vm *vm, void *context)
+{
+    vm->context = context;
+}
+
+void *mm_vm_context(const struct mm_vm *vm)
+{
+    return vm->context;
+}

@@ -1,0 +1,95 @@
+/*
+ * A VM's memory, as the core sees it. Internal to mm.
+ *
+ * Locks: `lock` guards the upper levels of the nested table and the vCPU list;
+ * what a leaf table says is guarded by that table's own lock. Counters are
+ * atomic. The rest belongs to mm_step() (core.step_lock).
+ */
+#ifndef MM_VM_H
+#define MM_VM_H
+
+#include "lib/lock.h"
+#include "mm/entry.h"
+#include "mm/fill.h"
+#include "mm/mm.h"
+
+#define VM_VCPU_MAX 8u
+#define VM_PIN_MAX  (VM_VCPU_MAX * MM_PIN_MAX)
+
+/* A page the hypervisor holds a pointer to. */
+struct vm_pin {
+    uint32_t gfn;
+    uint16_t count; /* 0: the record is free */
+    pfn_t shared;   /* a merged frame kept alive for the pin, or none */
+};
+
+struct mm_vm {
+    bool in_use, stopped;
+    uint16_t id;
+    char name[MM_VM_NAME_MAX];
+    struct mm_vm_config config;
+    void *context;
+
+    struct spinlock lock;
+    pfn_t root;
+    uint32_t tables; /* frames of the nested table */
+    struct mm_vcpu *vcpus[VM_VCPU_MAX];
+    unsigned vcpu_count;
+
+    uint32_t homes[HOME_COUNT];             /* pages by home */
+    uint32_t held_frames;                   /* private frames of BUSY pages */
+    uint64_t pool_bytes;                    /* its own blocks in the pool */
+    uint64_t counters[MM_VM_COUNTER_COUNT]; /* those of kind C */
+    uint64_t stall_ns[MM_WAIT_COUNT];
+
+    struct fill_table fill;
+    struct spinlock pin_lock;
+    struct vm_pin pins[VM_PIN_MAX];
+    unsigned pins_used; /* records in use, for a quick "none" */
+
+    /* Policy and reclaim (core.step_lock). */
+    uint32_t target;
+    uint32_t hand;      /* reclaim's clock hand, gfn */
+    uint64_t dry_pages; /* looked at since a page was last taken or brought in */
+    bool limit_waiter;  /* a vCPU waits for its VM to come below its limit */
+
+    /* Ages: reclaim and estimates. */
+    uint32_t age_hand, age_seen; /* gfn; pages found accessed in this round */
+    uint32_t active;             /* in the last complete round */
+    bool active_known;
+
+    /* Sharing scan. */
+    uint32_t share_hand;
+
+    /* Balloon. */
+    enum mm_balloon_state balloon_state;
+    uint32_t balloon_target, balloon_actual;
+    uint64_t balloon_moves, balloon_moves_seen; /* inflates and deflates */
+    uint64_t balloon_deadline;                  /* tick */
+    uint32_t balloon_credit;                    /* frames inflating freed and nobody took back */
+    struct mm_guest_stats stats;
+};
+
+/* The VM in this slot (its id), or NULL. */
+struct mm_vm *vm_at(unsigned id);
+
+static inline void vm_count(struct mm_vm *vm, enum mm_vm_counter counter, uint64_t by)
+{
+    __atomic_fetch_add(&vm->counters[counter], by, __ATOMIC_RELAXED);
+}
+
+/* Pages of host memory charged to it: private and busy frames, its part of the
+ * merged frames, its blocks in the pool. Its nested table is counted apart. */
+uint32_t vm_resident(const struct mm_vm *vm);
+
+/* Pages nobody may take: the floors of its vCPUs. */
+uint32_t vm_floor(const struct mm_vm_config *config);
+
+/* Stops a VM, once; its waiting vCPUs stay asleep until it is destroyed. */
+void vm_stop(struct mm_vm *vm, enum mm_stop_reason reason);
+
+void vm_init(void);
+/* Bytes of VM records, for metadata_other. */
+uint64_t vm_metadata_bytes(void);
+
+#endif
