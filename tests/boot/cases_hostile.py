@@ -1,22 +1,54 @@
-"""Guests that misbehave, each beside one that must not notice (tests/guest)."""
+"""Guests that misbehave, each beside one that must not notice (tests/guest).
+
+A hostile guest that is given rounds= comes to an end and verifies its own
+memory; one that goes on for ever is ended by the run's duration. Either way the
+guest beside it must finish verified.
+"""
 import os
 
-from harness import (BUILD, Case, ended, host, verified, vm)
+from harness import BUILD, Case, ended, host, verified, vm
 
-HOSTILE = os.path.join(BUILD, "tests", "guest")
+GUESTS = os.path.join(BUILD, "guests")
+VICTIM = vm("victim", "workload=fill seed=1 ws=14M", memory="20M", reserve="4M")
 
 
-def beside_victim(name, reason, cmdline="", memory="16M", host_memory="32M", checks=()):
-    """The hostile guest and a guest that fills and verifies its memory."""
-    image = os.path.join(HOSTILE, name + ".elf")
-    config = (host(host_memory) + vm("victim", "workload=fill seed=1 ws=14M rounds=2",
-                                     memory="20M", reserve="4M") +
-              vm("hostile", cmdline, memory=memory, image=image))
-    return Case(f"hostile guest: {name}", config,
+def image(name):
+    return os.path.join(GUESTS, name + ".elf")
+
+
+def hostile(name, cmdline="", memory="16M"):
+    return vm("hostile", cmdline, memory=memory, image=image(name))
+
+
+def stopped(name, reason, cmdline="", title="", duration="60s", checks=()):
+    """The hostile guest's VM has to end for that reason."""
+    return Case(f"hostile guest: {title or name}",
+                host("28M", duration=duration) + VICTIM + hostile(name, cmdline),
                 [verified("victim", pages=3000), ended("hostile", reason), *checks],
-                result="failed: .*")
+                result="failed: .*hostile.*")
+
+
+def harmless(name, cmdline="", title="", checks=(), memory="16M"):
+    """The hostile guest comes to its end, its memory as intact as the victim's."""
+    return Case(f"hostile guest: {title or name}",
+                host("28M", duration="120s") + VICTIM + hostile(name, cmdline, memory),
+                [verified("victim", "hostile"), verified("victim", pages=3000), *checks])
 
 
 CASES = [
-    beside_victim("triple_fault", r"(?i)triple fault"),
+    stopped("triple", r"(?i)triple fault", title="triple fault"),
+    stopped("noint", r"(?i)halt", title="halts with interrupts off"),
+    stopped("exit7", r"(?i)status 7", title="a status that is no success"),
+    stopped("spin", r"(?i)duration|time", title="endless loop"),
+    stopped("doorbell", r"(?i)duration|time|doorbell|errors", "rounds=0",
+            title="rings the doorbell for ever"),
+    harmless("doorbell", "rounds=20000", title="rings the doorbell often"),
+    harmless("mute", "rounds=2", title="never answers the balloon"),
+    harmless("silent", "rounds=2", title="has no balloon driver"),
+    harmless("retouch", "rounds=2", title="uses what it gave up"),
+    harmless("mmio", title="odd accesses to devices"),
+    Case("vector registers of two guests", host("64M") +
+         vm("one", "seed=1 rounds=200", memory="16M", image=image("fpu")) +
+         vm("two", "seed=2 rounds=200", memory="16M", image=image("fpu")),
+         [verified("one", "two", pages=0)]),
 ]

@@ -65,7 +65,7 @@ class Run:
 
 def host(memory="64M", tiers="share balloon compress swap", **more):
     """The [host] section."""
-    lines = ["[host]", f"memory = {memory}", f"tiers = {tiers}", "seed = 1", "duration = 120s",
+    lines = ["[host]", f"memory = {memory}", f"tiers = {tiers}", "seed = 1", f"duration = {more.pop('duration', '120s')}",
              "sample = 500ms"]
     lines += [f"{key} = {value}" for key, value in more.items()]
     return "\n".join(lines) + "\n"
