@@ -65,10 +65,9 @@ class Run:
 
 def host(memory="64M", tiers="share balloon compress swap", **more):
     """The [host] section."""
-    lines = ["[host]", f"memory = {memory}", f"tiers = {tiers}", "seed = 1", f"duration = {more.pop('duration', '120s')}",
-             "sample = 500ms"]
-    lines += [f"{key} = {value}" for key, value in more.items()]
-    return "\n".join(lines) + "\n"
+    values = {"memory": memory, "tiers": tiers, "seed": 1, "duration": "120s",
+              "sample": "500ms", **more}
+    return "[host]\n" + "".join(f"{key} = {value}\n" for key, value in values.items())
 
 
 def vm(name, cmdline="", memory="32M", image=GUEST, **more):
