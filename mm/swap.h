@@ -3,8 +3,10 @@
  *
  * A partition or disk that begins with our header (mm/swap_format.h); anything
  * else is never written. Space is handed out in extents of sectors: a header of
- * 32 bytes and the payload, a page or a compressed block as it is. Pages are
- * collected into clusters of up to 64 KiB and written with one request.
+ * 32 bytes and the payload, a page or a compressed block as it is. An extent
+ * lies within one cell of nine sectors, so an area of N cells holds any N pages
+ * (mm/swap_books.h). Pages are collected into clusters of up to 63 KiB and
+ * written with one request.
  *
  * Books: a slot is an index into a table of 8-byte entries {extent, generation},
  * whose pages are taken when first needed and never given back. The nonce is
@@ -13,7 +15,8 @@
  * (P5, P6). A generation that would wrap retires its slot.
  *
  * Read errors are retried SWAP_READ_TRIES times, then reported to the caller.
- * Write errors set the extent aside for good and are reported.
+ * Write errors set the cells of that cluster aside for good and are reported.
+ * done() may call any function declared here. Lock: one, not held in done().
  */
 #ifndef MM_SWAP_H
 #define MM_SWAP_H
@@ -70,7 +73,7 @@ struct swap_io {
     bool compressed; /* payload is an LZ4 block, not a page */
     uint16_t size;   /* payload bytes, 1 .. PAGE_SIZE */
     void (*done)(struct swap_io *io, enum swap_status status);
-    /* Private to swap.c: */
+    /* Private to mm/swap*.c: */
     void *buffer;
     uint8_t tries;
     struct list_node link;
@@ -79,7 +82,8 @@ struct swap_io {
 /* Takes a slot and an extent, encrypts the payload into the open cluster (the
  * source is not needed afterwards). done() comes once the cluster is on disk or
  * has failed; a failed io's slot is already given back then.
- * OK, or BUSY / FULL / OFFLINE without any effect. */
+ * OK, or BUSY / FULL / OFFLINE without any effect on the io; FULL also when there
+ * is no frame for the books. */
 enum swap_status swap_write(struct swap_io *io, const void *payload, uint16_t size,
                             bool compressed);
 
@@ -88,10 +92,13 @@ void swap_write_flush(void);
 
 /* Starts reading slot; done() comes with OK, IO_ERROR or TAMPERED. On OK and
  * only inside done(), swap_read_payload() gives the decrypted payload; size and
- * compressed are set. The slot stays until swap_slot_free(). */
+ * compressed are set. The slot stays until swap_slot_free(). A slot whose write
+ * is not done yet is read from its cluster. BUSY or OFFLINE: no effect. */
 enum swap_status swap_read(struct swap_io *io, swap_slot_t slot);
 const void *swap_read_payload(const struct swap_io *io);
 
+/* Not before the slot's write is done. A read of it that is on its way ends in
+ * IO_ERROR. */
 void swap_slot_free(swap_slot_t slot);
 
 struct swap_stats {
@@ -101,6 +108,7 @@ struct swap_stats {
     uint64_t reads, writes;           /* requests to the device */
     uint64_t pages_read, pages_written;
     uint64_t read_errors, write_errors, tampered, retries;
+    uint64_t strays;         /* completions of nothing in flight: late or twice */
     uint64_t metadata_bytes; /* books: slot table, cell map, records */
     uint64_t buffer_bytes;   /* bounce buffers for clusters and reads */
 };
