@@ -6,7 +6,6 @@
 #include "hv/bootmem.h"
 #include "lib/assert.h"
 #include "lib/string.h"
-#include "mm/machine.h"
 
 /* Firmware and start-up code of other CPUs own the first MiB. */
 #define LOWEST    (1 * MIB)
@@ -60,11 +59,6 @@ void *bootmem_alloc(size_t size, hpa_t *address)
     if (address)
         *address = hpa(next);
     return memory;
-}
-
-void *machine_dma_alloc(size_t size, hpa_t *address)
-{
-    return bootmem_alloc(size, address);
 }
 
 uint64_t bootmem_own_bytes(void)

@@ -6,9 +6,7 @@
 #include "hv/panic.h"
 #include "hv/x86.h"
 #include "lib/assert.h"
-#include "mm/machine.h"
 
-#define MSR_GS            MSR_GS_BASE
 #define GATE_INTERRUPT    0x8e00u /* present, DPL 0, 64-bit interrupt gate */
 #define CPUID_1_ECX_XSAVE (1u << 26)
 
@@ -101,7 +99,7 @@ void cpu_init(void)
     cpu->self = cpu;
     cpu->index = 0;
     gdt_load(cpu);
-    x86_wrmsr(MSR_GS, (uint64_t)cpu);
+    x86_wrmsr(MSR_GS_BASE, (uint64_t)cpu);
     idt_load();
     control_registers_load();
 }
@@ -116,16 +114,16 @@ void cpu_idle(void)
     __asm__ volatile("sti; hlt; cli" : : : "memory");
 }
 
+uint64_t cpu_idt_base(void)
+{
+    return (uint64_t)idt;
+}
+
 uint8_t *cpu_stack_guard(unsigned index)
 {
     if (index == 0)
         return hv_stack_guard;
     return index <= CPU_IST_COUNT ? ist_stacks[index - 1].guard : NULL;
-}
-
-unsigned machine_cpu(void)
-{
-    return cpu_this()->index;
 }
 
 void trap_handle(struct trap_frame *frame)

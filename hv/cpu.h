@@ -65,6 +65,9 @@ void cpu_interrupt_handler(void (*handler)(uint8_t vector));
 /* Waits with interrupts on for the next interrupt (sti; hlt; cli). */
 void cpu_idle(void);
 
+/* Where the IDT lies, for the host state of a VMCS. */
+uint64_t cpu_idt_base(void);
+
 /* The value PAT has in the hypervisor (and at power-up): WB WT UC- UC twice. */
 #define CPU_PAT_DEFAULT 0x0007040600070406ull
 

@@ -1,0 +1,357 @@
+/*
+ * VT-x: the life of a vCPU's VMCS, entering it, and events.
+ *
+ *   loaded   the vCPU's vector registers, debug registers and MSRs are in the CPU
+ *   current  its VMCS is the one VMREAD and VMWRITE reach
+ *
+ * A vCPU stays loaded after its exit, until another one runs; all functions make
+ * the VMCS current first. One CPU at this stage: a VMCS never moves.
+ */
+#include "hv/vmx.h"
+#include "hv/bootmem.h"
+#include "hv/cpu.h"
+#include "hv/fpu.h"
+#include "hv/vm.h"
+#include "hv/vmx_vcpu.h"
+#include "lib/log.h"
+#include "lib/string.h"
+
+#define VPID_MAX  0xffffu
+#define DR6_RESET 0xffff0ff0u
+
+/* The VMCS of a vCPU with its companion, in one page each; reused. */
+struct vmx_block {
+    struct vmx vmx;
+    struct vmx_block *next_spare;
+};
+static struct vmx_block *spare_blocks;
+static unsigned vpid_last;
+
+static const uint32_t msr_numbers[VMX_MSR_COUNT] = {
+    [VMX_STAR] = MSR_STAR,
+    [VMX_LSTAR] = MSR_LSTAR,
+    [VMX_CSTAR] = MSR_CSTAR,
+    [VMX_SFMASK] = MSR_SFMASK,
+    [VMX_KERNEL_GS] = MSR_KERNEL_GS_BASE,
+    [VMX_TSC_AUX] = MSR_TSC_AUX,
+};
+
+static unsigned msr_count(void)
+{
+    return vcpu_features.rdtscp ? VMX_MSR_COUNT : VMX_TSC_AUX;
+}
+
+static bool cpu_enable(void)
+{
+    fpu_init();
+    return vmx_setup();
+}
+
+/* ---- create, destroy ---------------------------------------------------------- */
+
+static struct vmx_block *block_alloc(void)
+{
+    struct vmx_block *block = spare_blocks;
+    if (block) {
+        spare_blocks = block->next_spare;
+        return block;
+    }
+    block = bootmem_alloc(PAGE_SIZE, NULL);
+    hpa_t vmcs;
+    if (!block || !bootmem_alloc(PAGE_SIZE, &vmcs))
+        return NULL;
+    block->vmx.vmcs = vmcs;
+    return block;
+}
+
+/* The root as the EPTP has it. Without a flush of one context there is only the
+ * flush of all. */
+static void flush_nested(const struct vmx *vmx)
+{
+    bool single = vmx_config.capabilities & EPT_CAP_INVEPT_SINGLE;
+    ensure(vmx_invept(single ? INVALIDATE_SINGLE : INVALIDATE_ALL, single ? vmx->eptp : 0) ==
+           VMX_OK);
+}
+
+void vmx_flush_guest_tlb(struct vcpu *vcpu)
+{
+    const struct vmx *vmx = vcpu->vendor;
+    if (!vmx->vpid)
+        return;
+    bool single = vmx_config.capabilities & VPID_CAP_INVVPID_SINGLE;
+    ensure(vmx_invvpid(single ? INVALIDATE_SINGLE : INVALIDATE_ALL, single ? vmx->vpid : 0) ==
+           VMX_OK);
+}
+
+void vmx_make_current(struct vcpu *vcpu)
+{
+    struct cpu *cpu = cpu_this();
+    const struct vmx *vmx = vcpu->vendor;
+    if (cpu->current_vmcs == vcpu)
+        return;
+    ensure(vmx_pointer_load(vmx->vmcs.v) == VMX_OK);
+    cpu->current_vmcs = vcpu;
+}
+
+bool vmx_is_loaded(const struct vcpu *vcpu)
+{
+    return cpu_this()->loaded == vcpu;
+}
+
+static bool create(struct vcpu *vcpu)
+{
+    struct vmx_block *block = block_alloc();
+    if (!block)
+        return vcpu_refuse("VT-x: no memory for a VMCS");
+    hpa_t vmcs = block->vmx.vmcs;
+    block->vmx = (struct vmx){
+        .vmcs = vmcs,
+        .flush_needed = true,
+        .eptp = mm_vm_root(vcpu->mm.vm).v | vmx_config.eptp_bits,
+        .proc = vmx_config.proc,
+        .dr6 = DR6_RESET,
+    };
+    if (vmx_config.proc2 & PROC2_VPID) {
+        ensure(vpid_last < VPID_MAX);
+        block->vmx.vpid = (uint16_t)++vpid_last;
+    }
+    vcpu->vendor = &block->vmx;
+    if (!fpu_create(vcpu)) {
+        block->next_spare = spare_blocks;
+        spare_blocks = block;
+        return vcpu_refuse("VT-x: no memory for vector registers");
+    }
+    uint32_t *region = bootmem_map(vmcs);
+    memset(region, 0, PAGE_SIZE);
+    *region = VMX_BASIC_REVISION(vmx_config.basic);
+    ensure(vmx_clear(vmcs.v) == VMX_OK);
+    vmx_make_current(vcpu);
+    vmx_state_init(vcpu);
+    return true;
+}
+
+static void destroy(struct vcpu *vcpu)
+{
+    struct vmx *vmx = vcpu->vendor;
+    struct vmx_block *block = (struct vmx_block *)vmx;
+    struct cpu *cpu = cpu_this();
+    if (!vmx)
+        return;
+    ensure(vmx_clear(vmx->vmcs.v) == VMX_OK);
+    flush_nested(vmx);
+    if (cpu->current_vmcs == vcpu)
+        cpu->current_vmcs = NULL;
+    if (cpu->loaded == vcpu)
+        cpu->loaded = NULL;
+    fpu_destroy(vcpu);
+    vcpu->vendor = NULL;
+    block->next_spare = spare_blocks;
+    spare_blocks = block;
+}
+
+/* ---- loading ------------------------------------------------------------------- */
+
+static void registers_save(struct vcpu *vcpu)
+{
+    struct vmx *vmx = vcpu->vendor;
+    for (unsigned i = 0; i < msr_count(); i++)
+        vmx->msrs[i] = x86_rdmsr(msr_numbers[i]);
+    vmx->dr[0] = x86_read_dr0();
+    vmx->dr[1] = x86_read_dr1();
+    vmx->dr[2] = x86_read_dr2();
+    vmx->dr[3] = x86_read_dr3();
+    vmx->dr6 = x86_read_dr6();
+    fpu_save(vcpu);
+}
+
+static void registers_load(struct vcpu *vcpu)
+{
+    const struct vmx *vmx = vcpu->vendor;
+    for (unsigned i = 0; i < msr_count(); i++)
+        x86_wrmsr(msr_numbers[i], vmx->msrs[i]);
+    x86_write_dr0(vmx->dr[0]);
+    x86_write_dr1(vmx->dr[1]);
+    x86_write_dr2(vmx->dr[2]);
+    x86_write_dr3(vmx->dr[3]);
+    x86_write_dr6(vmx->dr6);
+    fpu_load(vcpu);
+}
+
+static void load(struct vcpu *vcpu)
+{
+    struct cpu *cpu = cpu_this();
+    if (cpu->loaded == vcpu)
+        return;
+    if (cpu->loaded)
+        registers_save(cpu->loaded);
+    registers_load(vcpu);
+    cpu->loaded = vcpu;
+}
+
+/* ---- running -------------------------------------------------------------------- */
+
+/* P3: the barrier orders this CPU's look at the generation after its last use of
+ * an old translation, and before the entry. */
+static void flush_if_revoked(struct vcpu *vcpu)
+{
+    struct vmx *vmx = vcpu->vendor;
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    uint64_t generation = __atomic_load_n(&vcpu->vm->flush_generation, __ATOMIC_ACQUIRE);
+    if (!vmx->flush_needed && vcpu->flush_seen == generation)
+        return;
+    flush_nested(vmx);
+    vmx->flush_needed = false;
+    vcpu->flush_seen = generation;
+}
+
+static void event_deliver(struct vmx *vmx)
+{
+    if (!vmx->event)
+        return;
+    vmwrite(VMCS_ENTRY_EVENT, vmx->event);
+    if (vmx->event & EVENT_ERROR_CODE)
+        vmwrite(VMCS_ENTRY_ERROR_CODE, vmx->event_error);
+    if (EVENT_TYPE(vmx->event) >= EVENT_TYPE_SOFT_INT)
+        vmwrite(VMCS_ENTRY_LENGTH, vmx->event_length);
+    vmx->event = 0;
+}
+
+static void proc_set(struct vmx *vmx, uint32_t proc)
+{
+    if (vmx->proc == proc)
+        return;
+    vmx->proc = proc;
+    vmwrite(VMCS_PROC_CONTROLS, proc);
+}
+
+static void entry_refused(struct vcpu *vcpu, enum vmx_result result)
+{
+    uint32_t error = result == VMX_FAIL_VALID ? (uint32_t)vmread(VMCS_INSTRUCTION_ERROR) : 0;
+    const char *rule = vmx_check_entry();
+    log_warn("VT-x: entry refused: %s (%u): %s", vmx_error_name(error), error,
+             rule ? rule : "no broken rule found");
+    vcpu->exit.kind = EXIT_ENTRY_FAILED;
+    vcpu->exit.raw = error;
+}
+
+static void run(struct vcpu *vcpu)
+{
+    struct vmx *vmx = vcpu->vendor;
+    vcpu->exit = (struct vcpu_exit){ .kind = EXIT_TRIPLE_FAULT };
+    if (vmx->triple_fault)
+        return;
+    vmx_make_current(vcpu);
+    load(vcpu);
+    flush_if_revoked(vcpu);
+    event_deliver(vmx);
+    x86_write_cr2(vcpu->cr2);
+    enum vmx_result result = vmx_enter(vcpu->regs, vmx->launched, &vmx->host_rsp);
+    vcpu->cr2 = x86_read_cr2();
+    if (result != VMX_OK) {
+        entry_refused(vcpu, result);
+        return;
+    }
+    vmx->launched = true;
+    vmx_exit_decode(vcpu);
+    if (vcpu->exit.kind == EXIT_WINDOW)
+        proc_set(vmx, vmx->proc & ~PROC_INTERRUPT_WINDOW);
+}
+
+static uint64_t get(struct vcpu *vcpu, enum vcpu_state what)
+{
+    vmx_make_current(vcpu);
+    return vmx_state_get(vcpu, what);
+}
+
+static void set(struct vcpu *vcpu, enum vcpu_state what, uint64_t value)
+{
+    vmx_make_current(vcpu);
+    vmx_state_set(vcpu, what, value);
+}
+
+/* ---- events --------------------------------------------------------------------- */
+
+/* Moves past the instruction. A trap flag that was set before it has its debug
+ * exception pending afterwards (SDM volume 3, 24.4.2). */
+void vmx_skip(struct vcpu *vcpu)
+{
+    vmx_make_current(vcpu);
+    uint64_t rip = vmread(VMCS_GUEST_RIP) + vcpu->exit.length;
+    if (!(vmread(VMCS_GUEST_CS_RIGHTS) & RIGHTS_LONG))
+        rip = (uint32_t)rip;
+    vmwrite(VMCS_GUEST_RIP, rip);
+    uint64_t blocking = vmread(VMCS_GUEST_BLOCKING);
+    if (blocking & (BLOCKING_STI | BLOCKING_MOV_SS))
+        vmwrite(VMCS_GUEST_BLOCKING, blocking & ~(uint64_t)(BLOCKING_STI | BLOCKING_MOV_SS));
+    if (vmread(VMCS_GUEST_RFLAGS) & RFLAGS_TF)
+        vmwrite(VMCS_GUEST_PENDING_DEBUG, vmread(VMCS_GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
+}
+
+/* SDM volume 3, table 6-4. */
+static bool is_contributory(uint8_t vector)
+{
+    return vector == 0 || (vector >= VECTOR_TS && vector <= VECTOR_GP);
+}
+
+/* An exception raised while `first` was being delivered: table 6-5. */
+static bool makes_double_fault(uint8_t first, uint8_t second)
+{
+    if (first == VECTOR_PF)
+        return second == VECTOR_PF || is_contributory(second);
+    return is_contributory(first) && is_contributory(second);
+}
+
+static void inject(struct vcpu *vcpu, uint8_t vector, bool exception, bool has_error,
+                   uint32_t error)
+{
+    struct vmx *vmx = vcpu->vendor;
+    vmx_make_current(vcpu);
+    uint32_t type = !exception             ? EVENT_TYPE_INTERRUPT
+                    : vector == VECTOR_NMI ? EVENT_TYPE_NMI
+                                           : EVENT_TYPE_EXCEPTION;
+    if (exception && vmx->event && EVENT_TYPE(vmx->event) == EVENT_TYPE_EXCEPTION) {
+        uint8_t first = EVENT_VECTOR(vmx->event);
+        if (first == VECTOR_DF && (vector == VECTOR_PF || is_contributory(vector)))
+            vmx->triple_fault = true;
+        if (makes_double_fault(first, vector)) {
+            vector = VECTOR_DF;
+            has_error = true;
+            error = 0;
+        }
+    }
+    /* In real mode exceptions push no error code (26.2.1.3). */
+    if (has_error && !(vmread(VMCS_GUEST_CR0) & CR0_PE))
+        has_error = false;
+    vmx->event = EVENT_VALID | type << 8 | vector | (has_error ? EVENT_ERROR_CODE : 0);
+    vmx->event_error = error;
+}
+
+static bool can_interrupt(struct vcpu *vcpu)
+{
+    struct vmx *vmx = vcpu->vendor;
+    vmx_make_current(vcpu);
+    bool able = !vmx->event && (vmread(VMCS_GUEST_RFLAGS) & RFLAGS_IF) &&
+                !(vmread(VMCS_GUEST_BLOCKING) & (BLOCKING_STI | BLOCKING_MOV_SS));
+    proc_set(vmx, able ? vmx->proc & ~PROC_INTERRUPT_WINDOW : vmx->proc | PROC_INTERRUPT_WINDOW);
+    return able;
+}
+
+static void dump(struct vcpu *vcpu)
+{
+    vmx_make_current(vcpu);
+    vmx_dump(vcpu);
+}
+
+const struct vcpu_ops vmx_ops = {
+    .name = "VT-x",
+    .cpu_enable = cpu_enable,
+    .create = create,
+    .destroy = destroy,
+    .run = run,
+    .get = get,
+    .set = set,
+    .skip = vmx_skip,
+    .inject = inject,
+    .can_interrupt = can_interrupt,
+    .dump = dump,
+};
