@@ -9,9 +9,9 @@ CASES  ?=
 
 .PHONY: test-boot
 test: packages
-	@$(MAKE) --no-print-directory parts
+	@echo "building"; $(MAKE) -s --no-print-directory -j$$(nproc) parts
 	@$(PYTHON) tests/run_all.py $(SUITES)
 
 test-boot: packages
-	@$(MAKE) --no-print-directory parts
+	@echo "building"; $(MAKE) -s --no-print-directory -j$$(nproc) parts
 	@$(PYTHON) tests/boot/run_tests.py $(CASES)

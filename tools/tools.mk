@@ -30,7 +30,7 @@ $(BUILD)/host/%.o: %.c
 parts: $(BOOT_FILES) $(CHECKCONF) guests
 
 image: packages
-	@$(MAKE) --no-print-directory parts
+	@echo "building"; $(MAKE) -s --no-print-directory -j$$(nproc) parts
 	@$(PYTHON) tools/mkimage.py --config "$(CONFIG)" --checker $(CHECKCONF) --swap "$(SWAP)" \
 	    --out $(BUILD)/ballast.img
 
