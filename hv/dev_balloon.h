@@ -7,7 +7,7 @@
  * Work is bounded: at most BALLOON_BUDGET entries a call of balloon_pump(), and
  * one call for each VM and turn of the CPU loop; the cursor stays in the queue.
  * Every entry without effect has a counted reason, in the core
- * (enum mm_balloon_result) or here (enum balloon_refusal).
+ * (enum mm_balloon_result) or here (enum balloon_counter).
  */
 #ifndef HV_DEV_BALLOON_H
 #define HV_DEV_BALLOON_H
@@ -19,6 +19,9 @@
 struct vm;
 
 #define BALLOON_BUDGET        256u
+/* A guest that goes beyond these is not a driver any more and is stopped. */
+#define BALLOON_IDLE_RINGS_MAX 100000u  /* doorbells in a row for nothing */
+#define BALLOON_NONSENSE_MAX   1000000u /* page numbers that are not its own */
 #define BALLOON_STATISTICS_NS 1000000000ull /* how often the guest is asked */
 
 /* X(name, meaning) */
@@ -48,6 +51,7 @@ struct balloon {
     bool work[3];         /* a queue may have something in it */
     bool holds_statistics; /* a statistics buffer is kept here */
     bool wants_statistics; /* and is to be given back */
+    unsigned idle_rings;   /* notifications in a row that found nothing to do */
     struct timer timer;
     uint64_t counters[BALLOON_COUNTER_COUNT];
 };

@@ -49,7 +49,7 @@ struct vm {
     enum vm_end end;
     uint8_t status;              /* VM_END_STATUS: what the guest wrote */
     char reason[VM_REASON_MAX];  /* why it was refused or how it ended, for people */
-    bool fault_reported;
+    bool closed;                 /* its last counters are taken, its vCPUs are gone */
 
     struct vcpu vcpus[VM_VCPU_MAX];
     struct lapic lapics[VM_VCPU_MAX]; /* by vCPU index */

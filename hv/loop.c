@@ -1,0 +1,192 @@
+#include "hv/loop.h"
+#include "drivers/clock.h"
+#include "drivers/disk.h"
+#include "drivers/irq.h"
+#include "drivers/serial.h"
+#include "hv/config.h"
+#include "hv/cpu.h"
+#include "hv/exit.h"
+#include "hv/sched.h"
+#include "hv/telemetry.h"
+#include "hv/timer.h"
+#include "hv/vm.h"
+#include "lib/log.h"
+
+#define MS                1000000ull
+#define TICK_NS           (10 * MS)
+#define UART_TICKS        25u /* ticks for one more line of credit for each guest */
+#define SERIAL_POLL_NS    MS  /* a FIFO of 16 bytes takes 1.4 ms at 115200 baud */
+#define EXITS_PER_TURN    64u /* then the core gets its step */
+#define SERVICE_WINDOW_NS MS
+
+static struct timer tick_timer, serial_timer, disk_timer, duration_timer;
+static uint32_t duration_s;
+static bool timed_out;
+static uint64_t idle_ns;
+static unsigned tick_count;
+
+/* ---- deadlines --------------------------------------------------------------- */
+
+static void vm_ticks(void)
+{
+    bool credit = ++tick_count % UART_TICKS == 0;
+    for (unsigned i = 0; i < vm_table_count; i++) {
+        if (vm_table[i].state != VM_RUNNING)
+            continue;
+        balloon_tick(&vm_table[i]);
+        if (credit)
+            uart_tick(&vm_table[i]);
+    }
+}
+
+static void tick_fire(struct timer *timer, uint64_t now)
+{
+    mm_tick();
+    vm_ticks();
+    timer_set(timer, now + TICK_NS);
+}
+
+static void nothing_fire(struct timer *timer, uint64_t now)
+{
+    (void)timer;
+    (void)now;
+}
+
+static void duration_fire(struct timer *timer, uint64_t now)
+{
+    (void)timer;
+    (void)now;
+    for (unsigned i = 0; i < vm_table_count; i++) {
+        timed_out |= vm_table[i].state == VM_RUNNING;
+        vm_end(&vm_table[i], VM_END_DURATION, "duration of %u s reached", duration_s);
+    }
+}
+
+void loop_init(const struct config_host *config)
+{
+    timer_init(&tick_timer, tick_fire, NULL);
+    timer_init(&serial_timer, nothing_fire, NULL);
+    timer_init(&disk_timer, nothing_fire, NULL);
+    timer_init(&duration_timer, duration_fire, NULL);
+    duration_s = config->duration_s;
+    uint64_t now = clock_now_ns();
+    timer_set(&tick_timer, now + TICK_NS);
+    if (duration_s)
+        timer_set(&duration_timer, now + duration_s * 1000 * MS);
+}
+
+bool loop_timed_out(void)
+{
+    return timed_out;
+}
+
+uint64_t loop_idle_ns(void)
+{
+    return idle_ns;
+}
+
+/* ---- one turn ------------------------------------------------------------------ */
+
+static void take_interrupts(void)
+{
+    uint8_t vector;
+    while (irq_take(&vector)) {
+        if (vector == IRQ_VECTOR_TIMER)
+            timer_expired();
+        else
+            disk_interrupt(vector);
+    }
+}
+
+static void poll_devices(uint64_t now)
+{
+    disk_poll(now);
+    if (disk_deadline() != disk_timer.deadline)
+        timer_set(&disk_timer, disk_deadline());
+    if (serial_poll() && !timer_is_armed(&serial_timer))
+        timer_set(&serial_timer, now + SERIAL_POLL_NS);
+}
+
+/* A bounded share of device work for each VM in turn, charged to the VM. */
+static bool pump_devices(void)
+{
+    bool more = false;
+    for (unsigned i = 0; i < vm_table_count; i++) {
+        struct vm *vm = &vm_table[i];
+        if (vm->state != VM_RUNNING || !balloon_has_work(vm))
+            continue;
+        uint64_t before = clock_now_ns();
+        balloon_pump(vm);
+        sched_charge(&vm->vcpus[0], clock_now_ns() - before);
+        more |= vm->state == VM_RUNNING && balloon_has_work(vm);
+    }
+    return more;
+}
+
+/* Everything but the guests. True: there is more to do at once. */
+static bool turn(void)
+{
+    take_interrupts();
+    uint64_t now = clock_now_ns();
+    timer_run(now);
+    poll_devices(now);
+    bool more = mm_step();
+    more |= pump_devices();
+    vm_reap();
+    return more;
+}
+
+static void deliver_interrupt(struct vcpu *vcpu)
+{
+    struct lapic *lapic = vm_lapic(vcpu);
+    int vector = lapic_pending(lapic);
+    if (vector < 0 || !vcpu_ops->can_interrupt(vcpu))
+        return;
+    lapic_accept(lapic, (uint8_t)vector);
+    seam_interrupt(vcpu, (uint8_t)vector);
+}
+
+/* Runs the vCPU for some exits, or until an interrupt of the host or the end of
+ * its readiness. */
+static void run_vcpu(struct vcpu *vcpu)
+{
+    uint64_t before = clock_now_ns();
+    timer_arm(before);
+    for (unsigned i = 0; i < EXITS_PER_TURN && sched_is_runnable(vcpu); i++) {
+        deliver_interrupt(vcpu);
+        vcpu_ops->run(vcpu);
+        exit_handle(vcpu);
+        if (vcpu->exit.kind == EXIT_INTERRUPT || vcpu->exit.kind == EXIT_PAUSE)
+            break;
+    }
+    sched_charge(vcpu, clock_now_ns() - before);
+}
+
+static void idle(uint64_t since)
+{
+    timer_arm(since);
+    cpu_idle();
+    idle_ns += clock_now_ns() - since;
+}
+
+void loop_run(void)
+{
+    while (!vm_all_ended()) {
+        bool more = turn();
+        uint64_t now = clock_now_ns();
+        struct vcpu *vcpu = sched_pick(now);
+        if (vcpu)
+            run_vcpu(vcpu);
+        else if (!more && !vm_all_ended())
+            idle(now);
+    }
+}
+
+void loop_service(void)
+{
+    if (turn())
+        return;
+    uint64_t now = clock_now_ns();
+    timer_set(&serial_timer, now + SERVICE_WINDOW_NS);
+    idle(now);
+}

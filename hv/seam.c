@@ -1,0 +1,39 @@
+#include "hv/seam.h"
+#include "drivers/clock.h"
+#include "hv/vm.h"
+#include "hv/x86.h"
+
+uint64_t seam_now_ns(struct vm *vm)
+{
+    vm->seam.time_count++;
+    return clock_now_ns();
+}
+
+uint64_t seam_tsc(struct vcpu *vcpu)
+{
+    vcpu->vm->seam.time_count++;
+    return x86_rdtsc() + vcpu_ops->get(vcpu, STATE_TSC_OFFSET);
+}
+
+void seam_set_tsc(struct vcpu *vcpu, uint64_t value)
+{
+    vcpu_ops->set(vcpu, STATE_TSC_OFFSET, value - x86_rdtsc());
+}
+
+void seam_interrupt(struct vcpu *vcpu, uint8_t vector)
+{
+    vcpu->vm->seam.interrupt_count++;
+    vcpu_ops->inject(vcpu, vector, false, false, 0);
+}
+
+void seam_exception(struct vcpu *vcpu, uint8_t vector, bool has_error, uint32_t error)
+{
+    vcpu->vm->seam.exception_count++;
+    vcpu_ops->inject(vcpu, vector, true, has_error, error);
+}
+
+void seam_page_fault(struct vcpu *vcpu, uint64_t address, uint32_t error)
+{
+    vcpu->cr2 = address;
+    seam_exception(vcpu, VECTOR_PF, true, error);
+}
