@@ -10,8 +10,7 @@
  * AES, F16C, RDRAND. Hidden among others: MONITOR (3), VMX (5), PCID (17),
  * x2APIC (21), TSC deadline (24). XSAVE, AVX and FMA depend on XCR0. */
 #define LEAF1_ECX                                                                                  \
-    (BIT(0) | BIT(1) | BIT(9) | BIT(13) | BIT(19) | BIT(20) | BIT(22) | BIT(23) | BIT(25) |        \
-     BIT(30))
+    (BIT(0) | BIT(1) | BIT(9) | BIT(13) | BIT(19) | BIT(20) | BIT(22) | BIT(23) | BIT(25) | BIT(30))
 #define LEAF1_ECX_XSAVE   BIT(26)
 #define LEAF1_ECX_OSXSAVE BIT(27)
 #define LEAF1_ECX_AVX     (BIT(12) | BIT(28) | BIT(29)) /* FMA, AVX, F16C */
@@ -28,15 +27,16 @@
 #define LEAF7_EBX                                                                                  \
     (BIT(0) | BIT(3) | BIT(6) | BIT(7) | BIT(8) | BIT(9) | BIT(13) | BIT(18) | BIT(19) | BIT(20) | \
      BIT(23) | BIT(24) | BIT(29))
-#define LEAF7_EBX_AVX    BIT(5)
-#define LEAF7_EBX_AVX512 (BIT(16) | BIT(17) | BIT(21) | BIT(26) | BIT(27) | BIT(28) | BIT(30) | BIT(31))
+#define LEAF7_EBX_AVX BIT(5)
+#define LEAF7_EBX_AVX512                                                                           \
+    (BIT(16) | BIT(17) | BIT(21) | BIT(26) | BIT(27) | BIT(28) | BIT(30) | BIT(31))
 /* 80000001h ECX: LAHF, ABM, 3DNow prefetch. EDX: SYSCALL, NX, 1 GiB pages, LM;
  * hidden: RDTSCP (27). */
 #define EXTENDED1_ECX (BIT(0) | BIT(5) | BIT(8))
 #define EXTENDED1_EDX (BIT(11) | BIT(20) | BIT(26) | BIT(29))
 
-#define XCR0_AVX    0x6ull
-#define XCR0_AVX512 0xe6ull
+#define XCR0_AVX          0x6ull
+#define XCR0_AVX512       0xe6ull
 #define LEAF_MAX          0x16u
 #define LEAF_EXTENDED_MAX 0x80000008u
 #define KHZ_OF(hz)        ((uint32_t)((hz) / 1000u))
@@ -67,7 +67,7 @@ static void leaf_1(struct vcpu *vcpu, uint32_t sub, struct x86_cpuid *r)
     if (vcpu_ops->get(vcpu, STATE_CR4) & CR4_OSXSAVE)
         r->ecx |= LEAF1_ECX_OSXSAVE;
     r->edx &= LEAF1_EDX;
-    if (!lapic_is_enabled(vm_lapic(vcpu)))
+    if (!dev_lapic_is_enabled(vm_lapic(vcpu)))
         r->edx &= ~BIT(9);
 }
 

@@ -60,8 +60,12 @@ static const struct opcode one_byte[256] = {
 
 /* What the reg field of ModRM selects in each group. */
 static const uint8_t groups[5][8] = {
-    [1] = { [0] = DECODE_ADD, [1] = DECODE_OR, [4] = DECODE_AND, [5] = DECODE_SUB,
-            [6] = DECODE_XOR, [7] = DECODE_CMP },
+    [1] = { [0] = DECODE_ADD,
+            [1] = DECODE_OR,
+            [4] = DECODE_AND,
+            [5] = DECODE_SUB,
+            [6] = DECODE_XOR,
+            [7] = DECODE_CMP },
     [2] = { [0] = DECODE_MOV },
     [3] = { [0] = DECODE_TEST, [1] = DECODE_TEST },
     [4] = { [0] = DECODE_INC, [1] = DECODE_DEC },
@@ -175,7 +179,7 @@ static void take_address_16(struct state *s, uint8_t mod, uint8_t rm)
 {
     static const uint8_t base[8] = { REG_RBX, REG_RBX, REG_RBP, REG_RBP,
                                      REG_RSI, REG_RDI, REG_RBP, REG_RBX };
-    static const uint8_t index[8] = { REG_RSI, REG_RDI, REG_RSI, REG_RDI,
+    static const uint8_t index[8] = { REG_RSI,     REG_RDI,     REG_RSI,     REG_RDI,
                                       DECODE_NONE, DECODE_NONE, DECODE_NONE, DECODE_NONE };
     struct decoded *d = s->d;
     d->base = base[rm];

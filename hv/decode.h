@@ -37,10 +37,10 @@ enum decode_op {
 };
 
 struct decoded {
-    uint8_t op;            /* enum decode_op */
-    uint8_t length;        /* of the instruction */
-    bool to_memory;        /* the destination is the memory operand, else the register */
-    bool immediate;        /* the other operand is imm, else the register */
+    uint8_t op;     /* enum decode_op */
+    uint8_t length; /* of the instruction */
+    bool to_memory; /* the destination is the memory operand, else the register */
+    bool immediate; /* the other operand is imm, else the register */
     bool rep;
     uint8_t size;          /* of the memory operand: 1, 2, 4, 8 */
     uint8_t register_size; /* of the register operand; differs when extending */
@@ -48,10 +48,10 @@ struct decoded {
     bool high;             /* AH, CH, DH, BH: bits 15-8 of registers 0-3 */
     uint64_t imm;          /* sign-extended */
 
-    uint8_t segment;       /* enum vcpu_segment */
-    uint8_t address_size;  /* 2, 4, 8 */
-    uint8_t base, index;   /* registers, DECODE_NONE: none */
-    uint8_t scale;         /* shift: 0-3 */
+    uint8_t segment;      /* enum vcpu_segment */
+    uint8_t address_size; /* 2, 4, 8 */
+    uint8_t base, index;  /* registers, DECODE_NONE: none */
+    uint8_t scale;        /* shift: 0-3 */
     bool rip_relative;
     int64_t displacement;
 };

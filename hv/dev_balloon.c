@@ -20,7 +20,7 @@ static void count(struct vm *vm, enum balloon_counter which)
 
 static void tell_core(struct vm *vm)
 {
-    mm_balloon_driver(vm->mm, virtio_is_live(&vm->virtio), vm->virtio.failure != NULL,
+    mm_balloon_driver(vm->mm, dev_virtio_is_live(&vm->virtio), vm->virtio.failure != NULL,
                       vm->balloon.actual);
 }
 
@@ -37,8 +37,8 @@ static void on_reset(struct vm *vm)
 static void on_status(struct vm *vm)
 {
     tell_core(vm);
-    if (virtio_is_live(&vm->virtio) &&
-        virtio_has_feature(&vm->virtio, VIRTIO_BALLOON_F_STATS_VQ))
+    if (dev_virtio_is_live(&vm->virtio) &&
+        dev_virtio_has_feature(&vm->virtio, VIRTIO_BALLOON_F_STATS_VQ))
         timer_set(&vm->balloon.timer, clock_now_ns() + BALLOON_STATISTICS_NS);
 }
 
@@ -87,25 +87,25 @@ static void statistics_due(struct timer *timer, uint64_t now)
     timer_set(timer, now + BALLOON_STATISTICS_NS);
 }
 
-void balloon_init(struct vm *vm)
+void dev_balloon_init(struct vm *vm)
 {
     memset(&vm->balloon, 0, sizeof(vm->balloon));
     timer_init(&vm->balloon.timer, statistics_due, vm);
-    virtio_init(&vm->virtio, &ops);
+    dev_virtio_init(&vm->virtio, &ops);
 }
 
-void balloon_destroy(struct vm *vm)
+void dev_balloon_destroy(struct vm *vm)
 {
     timer_cancel(&vm->balloon.timer);
 }
 
-void balloon_tick(struct vm *vm)
+void dev_balloon_tick(struct vm *vm)
 {
     uint32_t target = mm_balloon_target(vm->mm);
     if (target == vm->balloon.told_target)
         return;
     vm->balloon.told_target = target;
-    virtio_config_changed(vm);
+    dev_virtio_config_changed(vm);
 }
 
 /* ---- inflate and deflate -------------------------------------------------------------- */
@@ -258,8 +258,8 @@ static enum virtq_answer statistics_read(struct vm *vm, struct virtq *queue)
     }
     if (entries > STATISTIC_MAX)
         entries = STATISTIC_MAX;
-    enum virtq_answer answer = virtq_copy(vm, queue->current.addr, list, entries * sizeof(list[0]),
-                                          false, &queue->reason);
+    enum virtq_answer answer =
+        virtq_copy(vm, queue->current.addr, list, entries * sizeof(list[0]), false, &queue->reason);
     if (answer != VIRTQ_DONE)
         return answer;
     struct mm_guest_stats stats;
@@ -302,10 +302,10 @@ static bool statistics_wanted(const struct vm *vm)
     return vm->balloon.holds_statistics && vm->balloon.wants_statistics;
 }
 
-bool balloon_has_work(const struct vm *vm)
+bool dev_balloon_has_work(const struct vm *vm)
 {
     const struct balloon *b = &vm->balloon;
-    if (!virtio_is_live(&vm->virtio) || vm->vcpus[0].mm.waiting != MM_WAIT_NONE)
+    if (!dev_virtio_is_live(&vm->virtio) || vm->vcpus[0].mm.waiting != MM_WAIT_NONE)
         return false;
     return b->work[0] || b->work[1] || b->work[2] || statistics_wanted(vm);
 }
@@ -320,30 +320,30 @@ static void queue_work(struct vm *vm, unsigned which, unsigned *budget, bool *no
     if (answer == VIRTQ_EMPTY)
         vm->balloon.work[which] = false;
     else if (answer == VIRTQ_BROKEN)
-        virtio_fail(vm, queue->reason);
+        dev_virtio_fail(vm, queue->reason);
 }
 
 static void check_nonsense(struct vm *vm)
 {
     const uint64_t *c = vm->balloon.counters;
     if (c[BALLOON_entry_out_of_range] + c[BALLOON_entry_queue] >= BALLOON_NONSENSE_MAX)
-        vm_end(vm, VM_END_GUEST_ERRORS, "handed %u page numbers to the balloon that are not its own",
-               BALLOON_NONSENSE_MAX);
+        vm_end(vm, VM_END_GUEST_ERRORS,
+               "handed %u page numbers to the balloon that are not its own", BALLOON_NONSENSE_MAX);
 }
 
-void balloon_pump(struct vm *vm)
+void dev_balloon_pump(struct vm *vm)
 {
     unsigned budget = BALLOON_BUDGET;
     bool notify = false;
-    for (unsigned i = 0; i < QUEUE_COUNT && budget && balloon_has_work(vm); i++)
+    for (unsigned i = 0; i < QUEUE_COUNT && budget && dev_balloon_has_work(vm); i++)
         if (vm->balloon.work[i] || (i == VIRTIO_BALLOON_Q_STATS && statistics_wanted(vm)))
             queue_work(vm, i, &budget, &notify);
     if (notify && vm->state == VM_RUNNING)
-        virtio_interrupt(vm, VIRTIO_INTERRUPT_USED);
+        dev_virtio_interrupt(vm, VIRTIO_INTERRUPT_USED);
     check_nonsense(vm);
 }
 
-void balloon_counters(const struct vm *vm, uint64_t values[BALLOON_COUNTER_COUNT])
+void dev_balloon_counters(const struct vm *vm, uint64_t values[BALLOON_COUNTER_COUNT])
 {
     memcpy(values, vm->balloon.counters, sizeof(vm->balloon.counters));
     values[BALLOON_resets] = vm->virtio.reset_count;

@@ -4,7 +4,7 @@
  * asking: touching it gives a fresh zero page), PAGE_POISON, FREE_PAGE_HINT (for
  * migration), PAGE_REPORTING.
  *
- * Work is bounded: at most BALLOON_BUDGET entries a call of balloon_pump(), and
+ * Work is bounded: at most BALLOON_BUDGET entries a call of dev_balloon_pump(), and
  * one call for each VM and turn of the CPU loop; the cursor stays in the queue.
  * Every entry without effect has a counted reason, in the core
  * (enum mm_balloon_result) or here (enum balloon_counter).
@@ -18,11 +18,11 @@
 
 struct vm;
 
-#define BALLOON_BUDGET        256u
+#define BALLOON_BUDGET 256u
 /* A guest that goes beyond these is not a driver any more and is stopped. */
-#define BALLOON_IDLE_RINGS_MAX 100000u  /* doorbells in a row for nothing */
-#define BALLOON_NONSENSE_MAX   1000000u /* page numbers that are not its own */
-#define BALLOON_STATISTICS_NS 1000000000ull /* how often the guest is asked */
+#define BALLOON_IDLE_RINGS_MAX 100000u       /* doorbells in a row for nothing */
+#define BALLOON_NONSENSE_MAX   1000000u      /* page numbers that are not its own */
+#define BALLOON_STATISTICS_NS  1000000000ull /* how often the guest is asked */
 
 /* X(name, meaning) */
 #define BALLOON_COUNTERS(X)                                                                        \
@@ -46,9 +46,9 @@ struct vm;
 enum balloon_counter { BALLOON_COUNTERS(BALLOON_COUNTER_ENUM) BALLOON_COUNTER_COUNT };
 
 struct balloon {
-    uint32_t told_target; /* num_pages the driver has been told */
-    uint32_t actual;      /* as the driver wrote it */
-    bool work[3];         /* a queue may have something in it */
+    uint32_t told_target;  /* num_pages the driver has been told */
+    uint32_t actual;       /* as the driver wrote it */
+    bool work[3];          /* a queue may have something in it */
     bool holds_statistics; /* a statistics buffer is kept here */
     bool wants_statistics; /* and is to be given back */
     unsigned idle_rings;   /* notifications in a row that found nothing to do */
@@ -56,14 +56,14 @@ struct balloon {
     uint64_t counters[BALLOON_COUNTER_COUNT];
 };
 
-void balloon_init(struct vm *vm);
-void balloon_destroy(struct vm *vm);
+void dev_balloon_init(struct vm *vm);
+void dev_balloon_destroy(struct vm *vm);
 /* Does a bounded share of the work its queues hold. */
-void balloon_pump(struct vm *vm);
+void dev_balloon_pump(struct vm *vm);
 /* Queue work is left that can go on now. */
-bool balloon_has_work(const struct vm *vm);
+bool dev_balloon_has_work(const struct vm *vm);
 /* Tells the driver when its target changed; called at a fixed rate. */
-void balloon_tick(struct vm *vm);
-void balloon_counters(const struct vm *vm, uint64_t values[BALLOON_COUNTER_COUNT]);
+void dev_balloon_tick(struct vm *vm);
+void dev_balloon_counters(const struct vm *vm, uint64_t values[BALLOON_COUNTER_COUNT]);
 
 #endif

@@ -3,7 +3,7 @@
 #include "hv/vm.h"
 
 /* A byte to the exit port, words to the report ports; anything else is ignored. */
-void exit_port_write(struct vm *vm, uint16_t port, unsigned size, uint32_t value)
+void dev_exit_write(struct vm *vm, uint16_t port, unsigned size, uint32_t value)
 {
     if (port == GUEST_EXIT_PORT && size == 1) {
         vm->status = (uint8_t)value;

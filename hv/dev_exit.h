@@ -6,6 +6,6 @@
 
 struct vm;
 
-void exit_port_write(struct vm *vm, uint16_t port, unsigned size, uint32_t value);
+void dev_exit_write(struct vm *vm, uint16_t port, unsigned size, uint32_t value);
 
 #endif

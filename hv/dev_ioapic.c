@@ -17,7 +17,7 @@ enum { REG_ID, REG_VERSION, REG_ARBITRATION, REG_REDIRECTION = 0x10 };
 #define ENTRY_WRITABLE       0xff0000000001ffffull
 #define ENTRY_DESTINATION(e) ((uint8_t)((e) >> 56))
 
-void ioapic_init(struct ioapic *ioapic)
+void dev_ioapic_init(struct ioapic *ioapic)
 {
     memset(ioapic, 0, sizeof(*ioapic));
     for (unsigned i = 0; i < IOAPIC_PIN_COUNT; i++)
@@ -29,8 +29,8 @@ static void message_send(struct vm *vm, uint64_t entry)
     if (ENTRY_MODE(entry) > 1)
         return; /* neither fixed nor lowest priority */
     for (unsigned i = 0; i < vm->vcpu_count; i++)
-        if (lapic_accepts(&vm->lapics[i], ENTRY_DESTINATION(entry), entry & ENTRY_LOGICAL)) {
-            lapic_request(&vm->vcpus[i], (uint8_t)entry, entry & ENTRY_LEVEL);
+        if (dev_lapic_accepts(&vm->lapics[i], ENTRY_DESTINATION(entry), entry & ENTRY_LOGICAL)) {
+            dev_lapic_request(&vm->vcpus[i], (uint8_t)entry, entry & ENTRY_LEVEL);
             if (ENTRY_MODE(entry) == 1)
                 return;
         }
@@ -55,19 +55,19 @@ static void pin_update(struct vm *vm, unsigned pin)
     message_send(vm, *entry);
 }
 
-void ioapic_raise(struct vm *vm, unsigned pin)
+void dev_ioapic_raise(struct vm *vm, unsigned pin)
 {
     vm->ioapic.asserted |= 1u << pin;
     vm->ioapic.edges |= 1u << pin;
     pin_update(vm, pin);
 }
 
-void ioapic_lower(struct vm *vm, unsigned pin)
+void dev_ioapic_lower(struct vm *vm, unsigned pin)
 {
     vm->ioapic.asserted &= ~(1u << pin);
 }
 
-void ioapic_eoi(struct vm *vm, uint8_t vector)
+void dev_ioapic_eoi(struct vm *vm, uint8_t vector)
 {
     for (unsigned i = 0; i < IOAPIC_PIN_COUNT; i++) {
         uint64_t *entry = &vm->ioapic.redirection[i];
@@ -112,14 +112,14 @@ static void register_write(struct vm *vm, uint32_t value)
     pin_update(vm, index / 2);
 }
 
-uint32_t ioapic_read(struct vm *vm, unsigned offset)
+uint32_t dev_ioapic_read(struct vm *vm, unsigned offset)
 {
     if (offset == WINDOW_SELECT)
         return vm->ioapic.select;
     return offset == WINDOW_DATA ? register_read(&vm->ioapic) : 0;
 }
 
-void ioapic_write(struct vm *vm, unsigned offset, uint32_t value)
+void dev_ioapic_write(struct vm *vm, unsigned offset, uint32_t value)
 {
     if (offset == WINDOW_SELECT)
         vm->ioapic.select = value & 0xff;

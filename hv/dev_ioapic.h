@@ -19,13 +19,13 @@ struct ioapic {
     uint32_t edges;    /* bit per pin: an edge not yet delivered */
 };
 
-void ioapic_init(struct ioapic *ioapic);
-uint32_t ioapic_read(struct vm *vm, unsigned offset);
-void ioapic_write(struct vm *vm, unsigned offset, uint32_t value);
+void dev_ioapic_init(struct ioapic *ioapic);
+uint32_t dev_ioapic_read(struct vm *vm, unsigned offset);
+void dev_ioapic_write(struct vm *vm, unsigned offset, uint32_t value);
 /* The line of a pin becomes active (each call is an edge too), or inactive. */
-void ioapic_raise(struct vm *vm, unsigned pin);
-void ioapic_lower(struct vm *vm, unsigned pin);
+void dev_ioapic_raise(struct vm *vm, unsigned pin);
+void dev_ioapic_lower(struct vm *vm, unsigned pin);
 /* End of interrupt broadcast by the local APIC. */
-void ioapic_eoi(struct vm *vm, uint8_t vector);
+void dev_ioapic_eoi(struct vm *vm, uint8_t vector);
 
 #endif

@@ -5,30 +5,45 @@
 
 /* Registers by offset: SDM volume 3, table 11-1. */
 enum {
-    REG_ID = 0x020, REG_VERSION = 0x030, REG_TPR = 0x080, REG_APR = 0x090, REG_PPR = 0x0a0,
-    REG_EOI = 0x0b0, REG_LDR = 0x0d0, REG_DFR = 0x0e0, REG_SVR = 0x0f0, REG_ISR = 0x100,
-    REG_TMR = 0x180, REG_IRR = 0x200, REG_ESR = 0x280, REG_ICR_LOW = 0x300, REG_ICR_HIGH = 0x310,
-    REG_LVT_TIMER = 0x320, REG_LVT_ERROR = 0x370, REG_INITIAL = 0x380, REG_CURRENT = 0x390,
+    REG_ID = 0x020,
+    REG_VERSION = 0x030,
+    REG_TPR = 0x080,
+    REG_APR = 0x090,
+    REG_PPR = 0x0a0,
+    REG_EOI = 0x0b0,
+    REG_LDR = 0x0d0,
+    REG_DFR = 0x0e0,
+    REG_SVR = 0x0f0,
+    REG_ISR = 0x100,
+    REG_TMR = 0x180,
+    REG_IRR = 0x200,
+    REG_ESR = 0x280,
+    REG_ICR_LOW = 0x300,
+    REG_ICR_HIGH = 0x310,
+    REG_LVT_TIMER = 0x320,
+    REG_LVT_ERROR = 0x370,
+    REG_INITIAL = 0x380,
+    REG_CURRENT = 0x390,
     REG_DIVIDE = 0x3e0
 };
-#define BASE_ENABLED  (1ull << 11)
-#define BASE_X2APIC   (1ull << 10)
-#define BASE_BOOT_CPU (1ull << 8)
-#define VERSION_VALUE 0x00050014u /* version 14h, six LVT entries */
-#define SVR_ENABLED   0x100u
-#define SVR_WRITABLE  0x3ffu
-#define LVT_MASKED    (1u << 16)
-#define LVT_PERIODIC  (1u << 17)
-#define LVT_WRITABLE  0x0001a7ffu
-#define TIMER_WRITABLE 0x000300ffu /* no TSC deadline mode */
+#define BASE_ENABLED         (1ull << 11)
+#define BASE_X2APIC          (1ull << 10)
+#define BASE_BOOT_CPU        (1ull << 8)
+#define VERSION_VALUE        0x00050014u /* version 14h, six LVT entries */
+#define SVR_ENABLED          0x100u
+#define SVR_WRITABLE         0x3ffu
+#define LVT_MASKED           (1u << 16)
+#define LVT_PERIODIC         (1u << 17)
+#define LVT_WRITABLE         0x0001a7ffu
+#define TIMER_WRITABLE       0x000300ffu /* no TSC deadline mode */
 #define ESR_SEND_ILLEGAL     (1u << 5)
 #define ESR_RECEIVED_ILLEGAL (1u << 6)
-#define ICR_WRITABLE  0x000ccfffu
-#define VECTOR_FIRST  16u
+#define ICR_WRITABLE         0x000ccfffu
+#define VECTOR_FIRST         16u
 
 static void timer_fire(struct timer *timer, uint64_t now);
 
-void lapic_init(struct vcpu *vcpu)
+void dev_lapic_init(struct vcpu *vcpu)
 {
     struct lapic *lapic = vm_lapic(vcpu);
     memset(lapic, 0, sizeof(*lapic));
@@ -41,13 +56,13 @@ void lapic_init(struct vcpu *vcpu)
     timer_init(&lapic->timer, timer_fire, vcpu);
 }
 
-void lapic_destroy(struct vcpu *vcpu)
+void dev_lapic_destroy(struct vcpu *vcpu)
 {
     timer_cancel(&vm_lapic(vcpu)->timer);
 }
 
 /* Globally on. The page may not be moved, and x2APIC is not offered. */
-bool lapic_set_base(struct vcpu *vcpu, uint64_t value)
+bool dev_lapic_set_base(struct vcpu *vcpu, uint64_t value)
 {
     struct lapic *lapic = vm_lapic(vcpu);
     if ((value ^ lapic->base) & ~BASE_ENABLED)
@@ -58,14 +73,14 @@ bool lapic_set_base(struct vcpu *vcpu, uint64_t value)
     return true;
 }
 
-bool lapic_is_enabled(const struct lapic *lapic)
+bool dev_lapic_is_enabled(const struct lapic *lapic)
 {
     return lapic->base & BASE_ENABLED;
 }
 
 static bool is_software_enabled(const struct lapic *lapic)
 {
-    return lapic_is_enabled(lapic) && (lapic->svr & SVR_ENABLED);
+    return dev_lapic_is_enabled(lapic) && (lapic->svr & SVR_ENABLED);
 }
 
 /* ---- sets of vectors ---------------------------------------------------------- */
@@ -96,7 +111,7 @@ static uint32_t processor_priority(const struct lapic *lapic)
     return (lapic->tpr & 0xf0) >= class ? lapic->tpr & 0xff : class;
 }
 
-int lapic_pending(const struct lapic *lapic)
+int dev_lapic_pending(const struct lapic *lapic)
 {
     int requested = highest(lapic->irr);
     if (requested < 0 || !is_software_enabled(lapic))
@@ -104,14 +119,14 @@ int lapic_pending(const struct lapic *lapic)
     return ((uint32_t)requested & 0xf0) > (processor_priority(lapic) & 0xf0) ? requested : -1;
 }
 
-void lapic_accept(struct lapic *lapic, uint8_t vector)
+void dev_lapic_accept(struct lapic *lapic, uint8_t vector)
 {
     set_bit(lapic->irr, vector, false);
     set_bit(lapic->isr, vector, true);
     lapic->interrupt_count++;
 }
 
-void lapic_request(struct vcpu *vcpu, uint8_t vector, bool level)
+void dev_lapic_request(struct vcpu *vcpu, uint8_t vector, bool level)
 {
     struct lapic *lapic = vm_lapic(vcpu);
     if (vector < VECTOR_FIRST) {
@@ -124,7 +139,7 @@ void lapic_request(struct vcpu *vcpu, uint8_t vector, bool level)
     set_bit(lapic->tmr, vector, level);
 }
 
-bool lapic_accepts(const struct lapic *lapic, uint8_t destination, bool logical)
+bool dev_lapic_accepts(const struct lapic *lapic, uint8_t destination, bool logical)
 {
     if (destination == 0xff)
         return true;
@@ -144,15 +159,15 @@ static void end_of_interrupt(struct vcpu *vcpu)
         return;
     set_bit(lapic->isr, (unsigned)vector, false);
     if (has_bit(lapic->tmr, (unsigned)vector))
-        ioapic_eoi(vcpu->vm, (uint8_t)vector);
+        dev_ioapic_eoi(vcpu->vm, (uint8_t)vector);
 }
 
-uint8_t lapic_cr8(const struct lapic *lapic)
+uint8_t dev_lapic_cr8(const struct lapic *lapic)
 {
     return lapic->tpr >> 4 & 0xf;
 }
 
-void lapic_set_cr8(struct lapic *lapic, uint8_t value)
+void dev_lapic_set_cr8(struct lapic *lapic, uint8_t value)
 {
     lapic->tpr = (uint32_t)(value & 0xf) << 4;
 }
@@ -186,7 +201,7 @@ static void timer_start(struct vcpu *vcpu)
 {
     struct lapic *lapic = vm_lapic(vcpu);
     lapic->started_at = seam_now_ns(vcpu->vm);
-    if (lapic->initial_count && lapic_is_enabled(lapic))
+    if (lapic->initial_count && dev_lapic_is_enabled(lapic))
         timer_set(&lapic->timer, lapic->started_at + timer_period(lapic));
     else
         timer_cancel(&lapic->timer);
@@ -207,7 +222,7 @@ static void timer_fire(struct timer *timer, uint64_t now)
     struct lapic *lapic = vm_lapic(vcpu);
     uint32_t lvt = lapic->lvt[LAPIC_LVT_TIMER];
     if (!(lvt & LVT_MASKED))
-        lapic_request(vcpu, (uint8_t)lvt, false);
+        dev_lapic_request(vcpu, (uint8_t)lvt, false);
     if (!timer_is_periodic(lapic))
         return;
     /* Keeps its phase; a guest that could not run loses the ticks in between. */
@@ -227,18 +242,18 @@ static void command_send(struct vcpu *vcpu)
     uint32_t low = lapic->icr_low, mode = low >> 8 & 7, shorthand = low >> 18 & 3;
     bool reaches = shorthand == 1 || shorthand == 2 ||
                    (shorthand == 0 &&
-                    lapic_accepts(lapic, (uint8_t)(lapic->icr_high >> 24), low >> 11 & 1));
+                    dev_lapic_accepts(lapic, (uint8_t)(lapic->icr_high >> 24), low >> 11 & 1));
     if (mode > 1 || !reaches)
         return;
     if ((low & 0xff) < VECTOR_FIRST)
         lapic->esr |= ESR_SEND_ILLEGAL;
     else
-        lapic_request(vcpu, (uint8_t)low, false);
+        dev_lapic_request(vcpu, (uint8_t)low, false);
 }
 
 /* ---- registers ------------------------------------------------------------------- */
 
-uint32_t lapic_read(struct vcpu *vcpu, unsigned offset)
+uint32_t dev_lapic_read(struct vcpu *vcpu, unsigned offset)
 {
     struct lapic *lapic = vm_lapic(vcpu);
     if (offset >= REG_ISR && offset < REG_TMR)
@@ -296,7 +311,7 @@ static void svr_write(struct lapic *lapic, uint32_t value)
         lapic->lvt[i] |= LVT_MASKED;
 }
 
-void lapic_write(struct vcpu *vcpu, unsigned offset, uint32_t value)
+void dev_lapic_write(struct vcpu *vcpu, unsigned offset, uint32_t value)
 {
     struct lapic *lapic = vm_lapic(vcpu);
     if (offset >= REG_LVT_TIMER && offset <= REG_LVT_ERROR) {

@@ -39,28 +39,28 @@ struct lapic {
     uint64_t interrupt_count, spurious_count;
 };
 
-void lapic_init(struct vcpu *vcpu);
-void lapic_destroy(struct vcpu *vcpu);
+void dev_lapic_init(struct vcpu *vcpu);
+void dev_lapic_destroy(struct vcpu *vcpu);
 
 /* IA32_APIC_BASE. False: the value is refused (#GP). */
-bool lapic_set_base(struct vcpu *vcpu, uint64_t value);
-bool lapic_is_enabled(const struct lapic *lapic);
+bool dev_lapic_set_base(struct vcpu *vcpu, uint64_t value);
+bool dev_lapic_is_enabled(const struct lapic *lapic);
 
-uint32_t lapic_read(struct vcpu *vcpu, unsigned offset);
-void lapic_write(struct vcpu *vcpu, unsigned offset, uint32_t value);
+uint32_t dev_lapic_read(struct vcpu *vcpu, unsigned offset);
+void dev_lapic_write(struct vcpu *vcpu, unsigned offset, uint32_t value);
 
 /* Requests an interrupt; vectors below 16 are an error the guest can read. */
-void lapic_request(struct vcpu *vcpu, uint8_t vector, bool level);
+void dev_lapic_request(struct vcpu *vcpu, uint8_t vector, bool level);
 /* Does a message for this destination reach it? */
-bool lapic_accepts(const struct lapic *lapic, uint8_t destination, bool logical);
+bool dev_lapic_accepts(const struct lapic *lapic, uint8_t destination, bool logical);
 
 /* The vector to be delivered now by priority, or -1. */
-int lapic_pending(const struct lapic *lapic);
+int dev_lapic_pending(const struct lapic *lapic);
 /* It has been injected: from requested to in service. */
-void lapic_accept(struct lapic *lapic, uint8_t vector);
+void dev_lapic_accept(struct lapic *lapic, uint8_t vector);
 
 /* CR8 is the task priority, bits 7:4. */
-uint8_t lapic_cr8(const struct lapic *lapic);
-void lapic_set_cr8(struct lapic *lapic, uint8_t value);
+uint8_t dev_lapic_cr8(const struct lapic *lapic);
+void dev_lapic_set_cr8(struct lapic *lapic, uint8_t value);
 
 #endif

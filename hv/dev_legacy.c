@@ -14,7 +14,7 @@
 #define CMOS_STATUS_B    0x0bu
 #define CMOS_STATUS_D    0x0du
 
-void legacy_init(struct legacy *legacy)
+void dev_legacy_init(struct legacy *legacy)
 {
     memset(legacy, 0, sizeof(*legacy));
     legacy->pic_mask[0] = legacy->pic_mask[1] = 0xff;
@@ -111,7 +111,7 @@ static uint8_t cmos_read(const struct legacy *legacy)
     return 0;
 }
 
-uint8_t legacy_read(struct vm *vm, uint16_t port)
+uint8_t dev_legacy_read(struct vm *vm, uint16_t port)
 {
     struct legacy *legacy = &vm->legacy;
     switch (port) {
@@ -135,7 +135,7 @@ uint8_t legacy_read(struct vm *vm, uint16_t port)
     return 0xff;
 }
 
-void legacy_write(struct vm *vm, uint16_t port, uint8_t value)
+void dev_legacy_write(struct vm *vm, uint16_t port, uint8_t value)
 {
     struct legacy *legacy = &vm->legacy;
     switch (port) {

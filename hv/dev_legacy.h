@@ -24,8 +24,8 @@ struct legacy {
     struct legacy_counter counters[3];
 };
 
-void legacy_init(struct legacy *legacy);
-uint8_t legacy_read(struct vm *vm, uint16_t port);
-void legacy_write(struct vm *vm, uint16_t port, uint8_t value);
+void dev_legacy_init(struct legacy *legacy);
+uint8_t dev_legacy_read(struct vm *vm, uint16_t port);
+void dev_legacy_write(struct vm *vm, uint16_t port, uint8_t value);
 
 #endif

@@ -15,7 +15,7 @@ enum { REG_DATA, REG_IER, REG_IIR_FCR, REG_LCR, REG_MCR, REG_LSR, REG_MSR, REG_S
 #define MSR_PRESENT  0xb0u /* carrier, data set ready, clear to send */
 #define MCR_LOOP     0x10u
 
-void uart_init(struct uart *uart)
+void dev_uart_init(struct uart *uart)
 {
     *uart = (struct uart){ .divisor = 1, .credit = UART_BURST_MAX };
 }
@@ -54,10 +54,10 @@ static void transmit_update(struct vm *vm)
 {
     vm->uart.transmit_pending = true;
     if (vm->uart.ier & IER_TRANSMIT)
-        ioapic_raise(vm, GUEST_CONSOLE_GSI);
+        dev_ioapic_raise(vm, GUEST_CONSOLE_GSI);
 }
 
-uint8_t uart_read(struct vm *vm, unsigned offset)
+uint8_t dev_uart_read(struct vm *vm, unsigned offset)
 {
     struct uart *uart = &vm->uart;
     bool divisor = uart->lcr & LCR_DIVISOR;
@@ -72,7 +72,7 @@ uint8_t uart_read(struct vm *vm, unsigned offset)
         if (!uart->transmit_pending || !(uart->ier & IER_TRANSMIT))
             return value | IIR_NONE;
         uart->transmit_pending = false;
-        ioapic_lower(vm, GUEST_CONSOLE_GSI);
+        dev_ioapic_lower(vm, GUEST_CONSOLE_GSI);
         return value | IIR_TRANSMIT;
     case REG_LCR:
         return uart->lcr;
@@ -82,16 +82,16 @@ uint8_t uart_read(struct vm *vm, unsigned offset)
         return LSR_IDLE;
     case REG_MSR:
         /* In loop-back mode the modem outputs appear as the inputs. */
-        return uart->mcr & MCR_LOOP
-                   ? (uint8_t)((uart->mcr & 0x0c) << 4 | (uart->mcr & 2) << 3 | (uart->mcr & 1) << 5)
-                   : MSR_PRESENT;
+        return uart->mcr & MCR_LOOP ? (uint8_t)((uart->mcr & 0x0c) << 4 | (uart->mcr & 2) << 3 |
+                                                (uart->mcr & 1) << 5)
+                                    : MSR_PRESENT;
     case REG_SCR:
         return uart->scr;
     }
     return 0xff;
 }
 
-void uart_write(struct vm *vm, unsigned offset, uint8_t value)
+void dev_uart_write(struct vm *vm, unsigned offset, uint8_t value)
 {
     struct uart *uart = &vm->uart;
     bool divisor = uart->lcr & LCR_DIVISOR;
@@ -127,7 +127,7 @@ void uart_write(struct vm *vm, unsigned offset, uint8_t value)
     }
 }
 
-void uart_tick(struct vm *vm)
+void dev_uart_tick(struct vm *vm)
 {
     struct uart *uart = &vm->uart;
     if (uart->credit < UART_BURST_MAX)
@@ -139,7 +139,7 @@ void uart_tick(struct vm *vm)
     }
 }
 
-void uart_flush(struct vm *vm)
+void dev_uart_flush(struct vm *vm)
 {
     struct uart *uart = &vm->uart;
     if (uart->used)

@@ -25,13 +25,13 @@ struct uart {
     uint64_t byte_count;
 };
 
-void uart_init(struct uart *uart);
+void dev_uart_init(struct uart *uart);
 /* offset: register 0-7. */
-uint8_t uart_read(struct vm *vm, unsigned offset);
-void uart_write(struct vm *vm, unsigned offset, uint8_t value);
+uint8_t dev_uart_read(struct vm *vm, unsigned offset);
+void dev_uart_write(struct vm *vm, unsigned offset, uint8_t value);
 /* Gives the guest credit for more lines; called at a fixed rate. */
-void uart_tick(struct vm *vm);
+void dev_uart_tick(struct vm *vm);
 /* Prints what is left of a line, when the VM ends. */
-void uart_flush(struct vm *vm);
+void dev_uart_flush(struct vm *vm);
 
 #endif

@@ -10,37 +10,37 @@
 #define FAILURES_TOLD   4u    /* failures with a line on the console */
 #define FAILURES_MAX    1000u /* then the guest is beyond help */
 
-void virtio_init(struct virtio *virtio, const struct virtio_ops *ops)
+void dev_virtio_init(struct virtio *virtio, const struct virtio_ops *ops)
 {
     memset(virtio, 0, sizeof(*virtio));
     virtio->ops = ops;
 }
 
-bool virtio_is_live(const struct virtio *virtio)
+bool dev_virtio_is_live(const struct virtio *virtio)
 {
     return (virtio->status & VIRTIO_STATUS_DRIVER_OK) &&
            !(virtio->status & (VIRTIO_STATUS_NEEDS_RESET | VIRTIO_STATUS_FAILED));
 }
 
-bool virtio_has_feature(const struct virtio *virtio, unsigned bit)
+bool dev_virtio_has_feature(const struct virtio *virtio, unsigned bit)
 {
     return virtio->driver_features >> bit & 1;
 }
 
-void virtio_interrupt(struct vm *vm, uint32_t cause)
+void dev_virtio_interrupt(struct vm *vm, uint32_t cause)
 {
     vm->virtio.interrupt_status |= cause;
-    ioapic_raise(vm, GUEST_VIRTIO_GSI);
+    dev_ioapic_raise(vm, GUEST_VIRTIO_GSI);
 }
 
-void virtio_config_changed(struct vm *vm)
+void dev_virtio_config_changed(struct vm *vm)
 {
     vm->virtio.generation++;
-    if (virtio_is_live(&vm->virtio))
-        virtio_interrupt(vm, VIRTIO_INTERRUPT_CONFIG);
+    if (dev_virtio_is_live(&vm->virtio))
+        dev_virtio_interrupt(vm, VIRTIO_INTERRUPT_CONFIG);
 }
 
-void virtio_fail(struct vm *vm, const char *reason)
+void dev_virtio_fail(struct vm *vm, const char *reason)
 {
     struct virtio *virtio = &vm->virtio;
     if (virtio->status & VIRTIO_STATUS_NEEDS_RESET)
@@ -53,7 +53,7 @@ void virtio_fail(struct vm *vm, const char *reason)
         telemetry_device(vm, "balloon", reason);
     }
     if (virtio->status & VIRTIO_STATUS_DRIVER_OK)
-        virtio_interrupt(vm, VIRTIO_INTERRUPT_CONFIG);
+        dev_virtio_interrupt(vm, VIRTIO_INTERRUPT_CONFIG);
     virtio->ops->status(vm);
     if (virtio->failure_count >= FAILURES_MAX)
         vm_end(vm, VM_END_GUEST_ERRORS, "its balloon driver broke the rules %u times: %s",
@@ -70,7 +70,7 @@ static void reset(struct vm *vm)
     virtio->failure = NULL;
     for (unsigned i = 0; i < VIRTIO_QUEUE_MAX; i++)
         virtq_reset(&virtio->queues[i]);
-    ioapic_lower(vm, GUEST_VIRTIO_GSI);
+    dev_ioapic_lower(vm, GUEST_VIRTIO_GSI);
     virtio->ops->reset(vm);
 }
 
@@ -81,7 +81,7 @@ static void reset(struct vm *vm)
 static bool features_are_good(const struct virtio *virtio)
 {
     return !(virtio->driver_features & ~virtio->ops->features) &&
-           virtio_has_feature(virtio, VIRTIO_F_VERSION_1);
+           dev_virtio_has_feature(virtio, VIRTIO_F_VERSION_1);
 }
 
 static void status_write(struct vm *vm, uint32_t value)
@@ -98,7 +98,7 @@ static void status_write(struct vm *vm, uint32_t value)
     if (!(added & VIRTIO_STATUS_DRIVER_OK))
         return;
     if (!(virtio->status & VIRTIO_STATUS_FEATURES_OK))
-        virtio_fail(vm, "DRIVER_OK before FEATURES_OK");
+        dev_virtio_fail(vm, "DRIVER_OK before FEATURES_OK");
     else
         virtio->ops->status(vm);
 }
@@ -125,9 +125,8 @@ static uint32_t features_read(const struct virtio *virtio)
 
 static struct virtq *selected(struct virtio *virtio)
 {
-    return virtio->queue_select < virtio->ops->queue_count
-               ? &virtio->queues[virtio->queue_select]
-               : NULL;
+    return virtio->queue_select < virtio->ops->queue_count ? &virtio->queues[virtio->queue_select]
+                                                           : NULL;
 }
 
 static void ready_write(struct vm *vm, struct virtq *queue, uint32_t value)
@@ -142,7 +141,7 @@ static void ready_write(struct vm *vm, struct virtq *queue, uint32_t value)
                               ? virtq_check(vm, queue)
                               : "queue made ready before FEATURES_OK";
     if (problem)
-        virtio_fail(vm, problem);
+        dev_virtio_fail(vm, problem);
     else
         queue->ready = true;
 }
@@ -189,7 +188,7 @@ static void notify_write(struct vm *vm, uint32_t value)
 {
     struct virtio *virtio = &vm->virtio;
     virtio->notify_count++;
-    if (!virtio_is_live(virtio) || value >= virtio->ops->queue_count ||
+    if (!dev_virtio_is_live(virtio) || value >= virtio->ops->queue_count ||
         !virtio->queues[value].ready)
         virtio->odd_count++;
     else
@@ -250,7 +249,7 @@ static void register_write(struct vm *vm, unsigned offset, uint32_t value)
     case VIRTIO_MMIO_INTERRUPT_ACK:
         virtio->interrupt_status &= ~value;
         if (!virtio->interrupt_status)
-            ioapic_lower(vm, GUEST_VIRTIO_GSI);
+            dev_ioapic_lower(vm, GUEST_VIRTIO_GSI);
         break;
     case VIRTIO_MMIO_STATUS:
         status_write(vm, value);
@@ -265,7 +264,7 @@ static bool config_access_is_good(unsigned offset, unsigned size)
     return (size == 1 || size == 2 || size == 4) && !(offset & (size - 1));
 }
 
-uint64_t virtio_read(struct vm *vm, unsigned offset, unsigned size)
+uint64_t dev_virtio_read(struct vm *vm, unsigned offset, unsigned size)
 {
     struct virtio *virtio = &vm->virtio;
     if (offset >= VIRTIO_MMIO_CONFIG && config_access_is_good(offset, size)) {
@@ -281,7 +280,7 @@ uint64_t virtio_read(struct vm *vm, unsigned offset, unsigned size)
     return 0;
 }
 
-void virtio_write(struct vm *vm, unsigned offset, unsigned size, uint64_t value)
+void dev_virtio_write(struct vm *vm, unsigned offset, unsigned size, uint64_t value)
 {
     struct virtio *virtio = &vm->virtio;
     if (offset >= VIRTIO_MMIO_CONFIG && config_access_is_good(offset, size))

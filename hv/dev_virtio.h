@@ -21,7 +21,7 @@ struct virtio;
 
 struct virtio_ops {
     uint32_t device_id;
-    uint64_t features;    /* offered; VERSION_1 among them */
+    uint64_t features; /* offered; VERSION_1 among them */
     unsigned queue_count;
     void (*reset)(struct vm *vm);
     void (*status)(struct vm *vm); /* DRIVER_OK was set, or the device failed */
@@ -41,19 +41,19 @@ struct virtio {
     uint64_t reset_count, failure_count, notify_count;
 };
 
-void virtio_init(struct virtio *virtio, const struct virtio_ops *ops);
+void dev_virtio_init(struct virtio *virtio, const struct virtio_ops *ops);
 /* offset within the window, size 1, 2, 4 or 8. */
-uint64_t virtio_read(struct vm *vm, unsigned offset, unsigned size);
-void virtio_write(struct vm *vm, unsigned offset, unsigned size, uint64_t value);
+uint64_t dev_virtio_read(struct vm *vm, unsigned offset, unsigned size);
+void dev_virtio_write(struct vm *vm, unsigned offset, unsigned size, uint64_t value);
 
 /* Negotiated and DRIVER_OK, and not failed: queues may be worked on. */
-bool virtio_is_live(const struct virtio *virtio);
-bool virtio_has_feature(const struct virtio *virtio, unsigned bit);
+bool dev_virtio_is_live(const struct virtio *virtio);
+bool dev_virtio_has_feature(const struct virtio *virtio, unsigned bit);
 /* DEVICE_NEEDS_RESET; reason: a few words, for the log and the telemetry. */
-void virtio_fail(struct vm *vm, const char *reason);
+void dev_virtio_fail(struct vm *vm, const char *reason);
 /* Raises the interrupt: VIRTIO_INTERRUPT_*. */
-void virtio_interrupt(struct vm *vm, uint32_t cause);
+void dev_virtio_interrupt(struct vm *vm, uint32_t cause);
 /* The configuration space changed: new generation, interrupt. */
-void virtio_config_changed(struct vm *vm);
+void dev_virtio_config_changed(struct vm *vm);
 
 #endif

@@ -48,8 +48,8 @@ static void on_nested_fault(struct vcpu *vcpu)
 static void on_unknown(struct vcpu *vcpu)
 {
     exit_dump(vcpu);
-    vm_end(vcpu->vm, VM_END_EXIT, "exit not handled: %s (0x%llx)",
-           exit_kind_name(vcpu->exit.kind), (unsigned long long)vcpu->exit.raw);
+    vm_end(vcpu->vm, VM_END_EXIT, "exit not handled: %s (0x%llx)", exit_kind_name(vcpu->exit.kind),
+           (unsigned long long)vcpu->exit.raw);
 }
 
 static void on_hlt(struct vcpu *vcpu)
@@ -73,9 +73,9 @@ static void on_cr_access(struct vcpu *vcpu)
         return;
     }
     if (vcpu->exit.write)
-        lapic_set_cr8(lapic, (uint8_t)*value);
+        dev_lapic_set_cr8(lapic, (uint8_t)*value);
     else
-        *value = lapic_cr8(lapic);
+        *value = dev_lapic_cr8(lapic);
     vcpu_ops->skip(vcpu);
 }
 

@@ -10,25 +10,25 @@
 static uint32_t read_console(struct vm *vm, uint16_t port, unsigned size)
 {
     (void)size;
-    return uart_read(vm, port - GUEST_CONSOLE_PORT);
+    return dev_uart_read(vm, port - GUEST_CONSOLE_PORT);
 }
 
 static void write_console(struct vm *vm, uint16_t port, unsigned size, uint32_t value)
 {
     (void)size;
-    uart_write(vm, port - GUEST_CONSOLE_PORT, (uint8_t)value);
+    dev_uart_write(vm, port - GUEST_CONSOLE_PORT, (uint8_t)value);
 }
 
 static uint32_t read_legacy(struct vm *vm, uint16_t port, unsigned size)
 {
     (void)size;
-    return legacy_read(vm, port);
+    return dev_legacy_read(vm, port);
 }
 
 static void write_legacy(struct vm *vm, uint16_t port, unsigned size, uint32_t value)
 {
     (void)size;
-    legacy_write(vm, port, (uint8_t)value);
+    dev_legacy_write(vm, port, (uint8_t)value);
 }
 
 /* Ranges of ports; an access that is wider than a device's registers goes to the
@@ -39,7 +39,7 @@ static const struct {
     void (*write)(struct vm *vm, uint16_t port, unsigned size, uint32_t value);
 } ranges[] = {
     { GUEST_CONSOLE_PORT, GUEST_CONSOLE_PORT + 7, read_console, write_console },
-    { GUEST_EXIT_PORT, GUEST_REPORT_MISMATCHED_PORT, NULL, exit_port_write },
+    { GUEST_EXIT_PORT, GUEST_REPORT_MISMATCHED_PORT, NULL, dev_exit_write },
     { 0x20, 0x21, read_legacy, write_legacy },
     { 0x40, 0x43, read_legacy, write_legacy },
     { 0x61, 0x61, read_legacy, write_legacy },
@@ -84,7 +84,7 @@ struct string_io {
     enum vcpu_register pointer; /* RSI of OUTS, RDI of INS */
     uint64_t base, mask;        /* of the segment; of the address size */
     int64_t step;
-    uint64_t left;              /* elements; 1 without REP */
+    uint64_t left; /* elements; 1 without REP */
 };
 
 /* Adds to the part of a register that the address size covers. */

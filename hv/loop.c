@@ -33,9 +33,9 @@ static void vm_ticks(void)
     for (unsigned i = 0; i < vm_table_count; i++) {
         if (vm_table[i].state != VM_RUNNING)
             continue;
-        balloon_tick(&vm_table[i]);
+        dev_balloon_tick(&vm_table[i]);
         if (credit)
-            uart_tick(&vm_table[i]);
+            dev_uart_tick(&vm_table[i]);
     }
 }
 
@@ -113,12 +113,12 @@ static bool pump_devices(void)
     bool more = false;
     for (unsigned i = 0; i < vm_table_count; i++) {
         struct vm *vm = &vm_table[i];
-        if (vm->state != VM_RUNNING || !balloon_has_work(vm))
+        if (vm->state != VM_RUNNING || !dev_balloon_has_work(vm))
             continue;
         uint64_t before = clock_now_ns();
-        balloon_pump(vm);
+        dev_balloon_pump(vm);
         sched_charge(&vm->vcpus[0], clock_now_ns() - before);
-        more |= vm->state == VM_RUNNING && balloon_has_work(vm);
+        more |= vm->state == VM_RUNNING && dev_balloon_has_work(vm);
     }
     return more;
 }
@@ -139,10 +139,10 @@ static bool turn(void)
 static void deliver_interrupt(struct vcpu *vcpu)
 {
     struct lapic *lapic = vm_lapic(vcpu);
-    int vector = lapic_pending(lapic);
+    int vector = dev_lapic_pending(lapic);
     if (vector < 0 || !vcpu_ops->can_interrupt(vcpu))
         return;
-    lapic_accept(lapic, (uint8_t)vector);
+    dev_lapic_accept(lapic, (uint8_t)vector);
     seam_interrupt(vcpu, (uint8_t)vector);
 }
 

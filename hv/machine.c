@@ -22,8 +22,8 @@
 
 static struct {
     bool seeded;
-    struct rng rng;               /* seeded runs */
-    uint64_t pool[POOL_WORDS];    /* the others: everything drawn so far, mixed */
+    struct rng rng;            /* seeded runs */
+    uint64_t pool[POOL_WORDS]; /* the others: everything drawn so far, mixed */
     uint64_t draws;
 } entropy;
 

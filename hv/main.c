@@ -91,7 +91,8 @@ static void memory_start(const struct config_host *host)
     core_config(host, &config);
     if (!mm_init(&config, regions, count))
         stop("too little host memory");
-    log_info("ballast: memory: %llu M for guests, %llu K own", (unsigned long long)(core_bytes / MIB),
+    log_info("ballast: memory: %llu M for guests, %llu K own",
+             (unsigned long long)(core_bytes / MIB),
              (unsigned long long)(bootmem_own_bytes() / KIB));
 }
 
@@ -122,21 +123,21 @@ static void swap_start(const struct config_host *host)
 _Noreturn void main(struct boot_info *info)
 {
     const struct config_host *host = &info->config.host;
-    cpu_init();             /* GDT, IDT, control registers: exceptions are reported */
-    console_start(info);    /* serial ports, symbols, banner */
-    bootmem_init(info);     /* memory of our own */
-    paging_init(info);      /* page tables of our own */
+    cpu_init();          /* GDT, IDT, control registers: exceptions are reported */
+    console_start(info); /* serial ports, symbols, banner */
+    bootmem_init(info);  /* memory of our own */
+    paging_init(info);   /* page tables of our own */
     power_init(hpa(info->rsdp));
     virtualization_start(); /* VT-x, or a line naming what is missing */
     interrupts_start(info); /* APICs and clock */
     memory_start(host);     /* the memory core takes over what is left */
     swap_start(host);       /* disks, swap area */
     sched_init(host->slice_ms);
-    loop_init(host);        /* tick, duration */
-    vm_create_all(info);    /* guests, loaded and ready */
+    loop_init(host);     /* tick, duration */
+    vm_create_all(info); /* guests, loaded and ready */
     telemetry_start(info, core_bytes);
     report_start();
-    loop_run();             /* until all VMs have ended */
+    loop_run(); /* until all VMs have ended */
     bool ok = report_finish();
     serial_flush();
     power_off(ok ? 0 : 1);

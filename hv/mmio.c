@@ -4,17 +4,16 @@
 #include "hv/walk.h"
 #include "hv/x86.h"
 
-#define RFLAGS_CF (1ull << 0)
-#define RFLAGS_PF (1ull << 2)
-#define RFLAGS_AF (1ull << 4)
-#define RFLAGS_ZF (1ull << 6)
-#define RFLAGS_SF (1ull << 7)
-#define RFLAGS_DF (1ull << 10)
-#define RFLAGS_OF (1ull << 11)
-#define RFLAGS_ARITHMETIC                                                                          \
-    (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF)
-#define CS_ATTR_LONG    (1u << 13)
-#define CS_ATTR_DEFAULT (1u << 14)
+#define RFLAGS_CF         (1ull << 0)
+#define RFLAGS_PF         (1ull << 2)
+#define RFLAGS_AF         (1ull << 4)
+#define RFLAGS_ZF         (1ull << 6)
+#define RFLAGS_SF         (1ull << 7)
+#define RFLAGS_DF         (1ull << 10)
+#define RFLAGS_OF         (1ull << 11)
+#define RFLAGS_ARITHMETIC (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF)
+#define CS_ATTR_LONG      (1u << 13)
+#define CS_ATTR_DEFAULT   (1u << 14)
 
 static uint64_t size_mask(unsigned size)
 {
@@ -36,12 +35,12 @@ static uint64_t device_read(struct vcpu *vcpu, uint64_t address, unsigned size)
     struct vm *vm = vcpu->vm;
     unsigned offset = (unsigned)(address & PAGE_MASK);
     uint64_t page = address & ~(uint64_t)PAGE_MASK;
-    if (page == GUEST_LAPIC_BASE && lapic_is_enabled(vm_lapic(vcpu)))
-        return narrow(offset & 0xc ? 0 : lapic_read(vcpu, offset & ~3u), offset, size);
+    if (page == GUEST_LAPIC_BASE && dev_lapic_is_enabled(vm_lapic(vcpu)))
+        return narrow(offset & 0xc ? 0 : dev_lapic_read(vcpu, offset & ~3u), offset, size);
     if (page == GUEST_IOAPIC_BASE)
-        return narrow(ioapic_read(vm, offset & ~3u), offset, size);
+        return narrow(dev_ioapic_read(vm, offset & ~3u), offset, size);
     if (page == GUEST_VIRTIO_BASE && offset < GUEST_VIRTIO_SIZE && vm->config->balloon)
-        return virtio_read(vm, offset, size);
+        return dev_virtio_read(vm, offset, size);
     vm->unknown_mmio_count++;
     return size_mask(size);
 }
@@ -52,12 +51,12 @@ static void device_write(struct vcpu *vcpu, uint64_t address, unsigned size, uin
     unsigned offset = (unsigned)(address & PAGE_MASK);
     uint64_t page = address & ~(uint64_t)PAGE_MASK;
     bool word = size == 4 && !(offset & 3);
-    if (page == GUEST_LAPIC_BASE && lapic_is_enabled(vm_lapic(vcpu)) && word && !(offset & 0xc))
-        lapic_write(vcpu, offset, (uint32_t)value);
+    if (page == GUEST_LAPIC_BASE && dev_lapic_is_enabled(vm_lapic(vcpu)) && word && !(offset & 0xc))
+        dev_lapic_write(vcpu, offset, (uint32_t)value);
     else if (page == GUEST_IOAPIC_BASE && word)
-        ioapic_write(vm, offset, (uint32_t)value);
+        dev_ioapic_write(vm, offset, (uint32_t)value);
     else if (page == GUEST_VIRTIO_BASE && offset < GUEST_VIRTIO_SIZE && vm->config->balloon)
-        virtio_write(vm, offset, size, value);
+        dev_virtio_write(vm, offset, size, value);
     else
         vm->unknown_mmio_count++;
 }
@@ -94,8 +93,8 @@ static enum walk_answer fetch_bytes(struct vcpu *vcpu, uint64_t linear, uint8_t 
     enum walk_answer answer = walk_copy(vcpu, linear, bytes, *size, MM_EXEC, fault);
     if (answer != WALK_DONE || *size == DECODE_BYTES_MAX)
         return answer;
-    answer = walk_copy(vcpu, linear + *size, bytes + *size, DECODE_BYTES_MAX - *size, MM_EXEC,
-                       fault);
+    answer =
+        walk_copy(vcpu, linear + *size, bytes + *size, DECODE_BYTES_MAX - *size, MM_EXEC, fault);
     if (answer == WALK_DONE)
         *size = DECODE_BYTES_MAX;
     return answer == WALK_FAULT ? WALK_DONE : answer;
@@ -136,8 +135,8 @@ static void register_write(struct vcpu *vcpu, const struct decoded *d, uint64_t 
 {
     uint64_t old = register_full(vcpu, d->reg), mask = size_mask(d->register_size);
     unsigned shift = d->high ? 8 : 0;
-    value = d->register_size == 4 ? value & mask
-                                  : (old & ~(mask << shift)) | (value & mask) << shift;
+    value =
+        d->register_size == 4 ? value & mask : (old & ~(mask << shift)) | (value & mask) << shift;
     if (d->reg == REG_RSP)
         vcpu_ops->set(vcpu, STATE_RSP, value);
     else
@@ -225,8 +224,7 @@ static bool reads_memory(const struct decoded *d)
 
 static bool writes_memory(const struct decoded *d)
 {
-    return d->op == DECODE_XCHG ||
-           (d->to_memory && d->op != DECODE_CMP && d->op != DECODE_TEST);
+    return d->op == DECODE_XCHG || (d->to_memory && d->op != DECODE_CMP && d->op != DECODE_TEST);
 }
 
 /* The value that results for the destination; memory is what was read. */
@@ -292,8 +290,8 @@ void mmio_emulate(struct vcpu *vcpu)
     if (d.op == DECODE_STOS)
         d.reg = REG_RAX;
     uint64_t linear = effective_address(vcpu, &d), address = vcpu->exit.gpa.v;
-    bool lost = (linear & PAGE_MASK) != (address & PAGE_MASK) ||
-                (linear & PAGE_MASK) + d.size > PAGE_SIZE;
+    bool lost =
+        (linear & PAGE_MASK) != (address & PAGE_MASK) || (linear & PAGE_MASK) + d.size > PAGE_SIZE;
     vcpu->exit.length = d.length;
     carry_out(vcpu, &d, address, lost);
     if (d.op != DECODE_STOS || stos_advance(vcpu, &d))

@@ -96,7 +96,7 @@ static const struct msr {
     { .number = MSR_APIC_BASE,
       .rule = MSR_SPECIAL,
       .read = read_apic_base,
-      .write = lapic_set_base },
+      .write = dev_lapic_set_base },
     { .number = MSR_SMI_COUNT, .rule = MSR_CONSTANT },
     { .number = MSR_FEATURE_CONTROL, .rule = MSR_CONSTANT, .value = FEATURE_CONTROL_LOCKED },
     { .number = MSR_BIOS_SIGN_ID, .rule = MSR_IGNORED },

@@ -29,12 +29,12 @@ static void progress_due(struct timer *timer, uint64_t now)
 {
     uint64_t v[MM_HOST_COUNTER_COUNT];
     mm_host_counters(v);
-    log_info("ballast: %llu s: %u VMs run, state %s, free %llu of %llu pages, shared %llu, pool %llu "
-             "objects in %llu, swap %llu slots",
-             (ull)(now / 1000000000u), vms_running(), mm_state_name(mm_host_state()),
-             (ull)v[MM_HOST_frames_free], (ull)v[MM_HOST_frames_managed],
-             (ull)v[MM_HOST_frames_shared], (ull)v[MM_HOST_pool_objects],
-             (ull)v[MM_HOST_frames_pool], (ull)v[MM_HOST_swap_slots]);
+    log_info(
+        "ballast: %llu s: %u VMs run, state %s, free %llu of %llu pages, shared %llu, pool %llu "
+        "objects in %llu, swap %llu slots",
+        (ull)(now / 1000000000u), vms_running(), mm_state_name(mm_host_state()),
+        (ull)v[MM_HOST_frames_free], (ull)v[MM_HOST_frames_managed], (ull)v[MM_HOST_frames_shared],
+        (ull)v[MM_HOST_pool_objects], (ull)v[MM_HOST_frames_pool], (ull)v[MM_HOST_swap_slots]);
     timer_set(timer, now + PROGRESS_NS);
 }
 
@@ -70,9 +70,9 @@ static void table_row(const struct vm *vm)
     static const enum mm_vm_counter copied[] = { MM_VM_faults_cow, MM_VM_faults_takeback };
     const uint64_t *v = vm->last_counters;
     log_info("  %-12s %8llu %8llu %10llu %8llu %8llu %8llu %8llu  %s", vm_name(vm),
-             (ull)v[MM_VM_configured], (ull)vm->checked, (ull)vm->mismatched,
-             (ull)sum(v, fresh, 3), (ull)sum(v, copied, 2), (ull)v[MM_VM_faults_pool],
-             (ull)v[MM_VM_faults_swap], vm->reason);
+             (ull)v[MM_VM_configured], (ull)vm->checked, (ull)vm->mismatched, (ull)sum(v, fresh, 3),
+             (ull)sum(v, copied, 2), (ull)v[MM_VM_faults_pool], (ull)v[MM_VM_faults_swap],
+             vm->reason);
 }
 
 static void table_print(void)

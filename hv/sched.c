@@ -5,7 +5,7 @@
 #define STRIDE_ONE (1ull << 20)
 
 static struct list_node vcpus = { &vcpus, &vcpus };
-static struct vcpu *current; /* whose slice it is */
+static struct vcpu *current;  /* whose slice it is */
 static uint64_t virtual_time; /* pass of the last vCPU chosen */
 static uint64_t slice_ns;
 static struct timer slice_timer; /* makes a running guest exit when its slice is over */
@@ -50,7 +50,7 @@ bool sched_is_runnable(struct vcpu *vcpu)
 {
     if (vcpu->vm->state != VM_RUNNING || vcpu->mm.waiting != MM_WAIT_NONE)
         return false;
-    if (vcpu->halted && lapic_pending(vm_lapic(vcpu)) >= 0)
+    if (vcpu->halted && dev_lapic_pending(vm_lapic(vcpu)) >= 0)
         vcpu->halted = false;
     return !vcpu->halted;
 }

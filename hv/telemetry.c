@@ -12,7 +12,7 @@
 #include "lib/string.h"
 #include "mm/swap.h"
 
-#define SCHEMA 1u
+#define SCHEMA    1u
 #define NET(name) MM_HOST_net_##name
 
 #define NAME_OF(name, kind, unit, meaning) #name,
@@ -66,7 +66,7 @@ static void put_exits(const struct vm *vm)
 static void put_device(const struct vm *vm)
 {
     uint64_t values[BALLOON_COUNTER_COUNT];
-    balloon_counters(vm, values);
+    dev_balloon_counters(vm, values);
     json_object(&json, "device");
     put_counters(device_names, values, BALLOON_COUNTER_COUNT, false);
     json_object_end(&json);
@@ -245,7 +245,8 @@ void telemetry_start(const struct boot_info *boot, uint64_t memory)
         put_vm_start(&vm_table[i]);
     json_array_end(&json);
     json_end(&json);
-    sample_ns = (uint64_t)(boot->config.host.sample_ms ? boot->config.host.sample_ms : 1) * 1000000u;
+    sample_ns =
+        (uint64_t)(boot->config.host.sample_ms ? boot->config.host.sample_ms : 1) * 1000000u;
     timer_init(&sample_timer, sample_due, NULL);
     timer_set(&sample_timer, clock_now_ns() + sample_ns);
     for (unsigned i = 0; i < vm_table_count; i++) {

@@ -2,13 +2,13 @@
 #include "hv/vm.h"
 #include "lib/string.h"
 
-#define DESC_BYTES     16u
-#define AVAIL_FLAGS    0u
-#define AVAIL_INDEX    2u
-#define AVAIL_RING     4u
-#define USED_INDEX     2u
-#define USED_RING      4u
-#define USED_ELEMENT   8u
+#define DESC_BYTES   16u
+#define AVAIL_FLAGS  0u
+#define AVAIL_INDEX  2u
+#define AVAIL_RING   4u
+#define USED_INDEX   2u
+#define USED_RING    4u
+#define USED_ELEMENT 8u
 /* Rings end with the field of the event index, used or not. */
 #define AVAIL_BYTES(n) (6u + 2u * (n))
 #define USED_BYTES(n)  (6u + 8u * (n))
@@ -84,8 +84,8 @@ static void move(uint8_t *memory, uint8_t *buffer, size_t size, bool write)
         memcpy(buffer, memory, size);
 }
 
-enum virtq_answer virtq_copy(struct vm *vm, uint64_t address, void *buffer, size_t size,
-                             bool write, const char **reason)
+enum virtq_answer virtq_copy(struct vm *vm, uint64_t address, void *buffer, size_t size, bool write,
+                             const char **reason)
 {
     void *pages[2];
     *reason = "address outside of memory";
@@ -98,8 +98,8 @@ enum virtq_answer virtq_copy(struct vm *vm, uint64_t address, void *buffer, size
     size_t head = count == 2 ? PAGE_SIZE - offset : size;
     enum mm_answer answer = MM_DONE;
     for (; pinned < count; pinned++) {
-        answer = mm_pin(vm->mm, vcpu, gfn(first.v + pinned), write ? MM_WRITE : MM_READ,
-                        &pages[pinned]);
+        answer =
+            mm_pin(vm->mm, vcpu, gfn(first.v + pinned), write ? MM_WRITE : MM_READ, &pages[pinned]);
         if (answer != MM_DONE)
             break;
     }
@@ -196,8 +196,8 @@ enum virtq_answer virtq_close(struct vm *vm, struct virtq *queue, bool *notify)
         answer = virtq_copy(vm, queue->used + USED_RING + USED_ELEMENT * slot, &element,
                             sizeof(element), true, &queue->reason);
     if (answer == VIRTQ_DONE)
-        answer = virtq_copy(vm, queue->used + USED_INDEX, &index, sizeof(index), true,
-                            &queue->reason);
+        answer =
+            virtq_copy(vm, queue->used + USED_INDEX, &index, sizeof(index), true, &queue->reason);
     if (answer != VIRTQ_DONE)
         return answer;
     queue->used_index = index;

@@ -34,11 +34,11 @@ struct virtq {
     uint64_t desc, avail, used;
     uint16_t last_avail, used_index;
 
-    bool open;       /* a chain has been taken and not yet given back */
+    bool open; /* a chain has been taken and not yet given back */
     uint16_t head;
     struct virtq_desc current; /* copy of the descriptor being worked on */
-    uint32_t offset; /* bytes of it that are done */
-    unsigned walked; /* descriptors of this chain seen so far */
+    uint32_t offset;           /* bytes of it that are done */
+    unsigned walked;           /* descriptors of this chain seen so far */
     const char *reason;
 };
 
@@ -59,7 +59,7 @@ bool virtq_uses(const struct virtq *queue, gfn_t page);
 
 /* Copies between guest memory and a buffer (at most a page) on behalf of the
  * VM's first vCPU; all pages are pinned before a byte moves. */
-enum virtq_answer virtq_copy(struct vm *vm, uint64_t address, void *buffer, size_t size,
-                             bool write, const char **reason);
+enum virtq_answer virtq_copy(struct vm *vm, uint64_t address, void *buffer, size_t size, bool write,
+                             const char **reason);
 
 #endif

@@ -42,11 +42,11 @@ void vm_end(struct vm *vm, enum vm_end end, const char *format, ...)
 static void vm_close(struct vm *vm)
 {
     vm->closed = true;
-    uart_flush(vm);
-    balloon_destroy(vm);
+    dev_uart_flush(vm);
+    dev_balloon_destroy(vm);
     mm_vm_counters(vm->mm, vm->last_counters);
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
-        lapic_destroy(&vm->vcpus[i]);
+        dev_lapic_destroy(&vm->vcpus[i]);
         sched_remove(&vm->vcpus[i]);
         vcpu_ops->destroy(&vm->vcpus[i]);
     }
@@ -99,8 +99,7 @@ void vm_counters(const struct vm *vm, uint64_t values[MM_VM_COUNTER_COUNT])
 /* ---- creation --------------------------------------------------------------- */
 
 /* One line on the console; what exists of the VM already is taken down. */
-static void vm_refuse(struct vm *vm, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+static void vm_refuse(struct vm *vm, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void vm_refuse(struct vm *vm, const char *format, ...)
 {
     va_list args;
@@ -167,7 +166,7 @@ static bool vm_create_vcpus(struct vm *vm)
         if (!vcpu_ops->create(vcpu))
             return false;
         vm->vcpu_count++;
-        lapic_init(vcpu);
+        dev_lapic_init(vcpu);
         sched_add(vcpu, vm->config->cpu_shares);
     }
     return true;
@@ -175,10 +174,10 @@ static bool vm_create_vcpus(struct vm *vm)
 
 static void vm_create_devices(struct vm *vm)
 {
-    uart_init(&vm->uart);
-    ioapic_init(&vm->ioapic);
-    legacy_init(&vm->legacy);
-    balloon_init(vm);
+    dev_uart_init(&vm->uart);
+    dev_ioapic_init(&vm->ioapic);
+    dev_legacy_init(&vm->legacy);
+    dev_balloon_init(vm);
 }
 
 static void vm_create(struct vm *vm, const struct boot_info *boot)
@@ -203,8 +202,7 @@ static void vm_create(struct vm *vm, const struct boot_info *boot)
     if (!vm_create_vcpus(vm))
         vm_refuse(vm, "no memory for its vCPU");
     else if (!pvh_load(vm, bootmem_map(hpa(file->address)), file->bytes, &reason))
-        vm_refuse(vm, CONFIG_FILE ":%u: %s: %s", vm->config->image_line, vm->config->image,
-                  reason);
+        vm_refuse(vm, CONFIG_FILE ":%u: %s: %s", vm->config->image_line, vm->config->image, reason);
     else
         log_info("ballast: vm %s: %llu M, reserve %llu M, limit %llu M, %s", vm_name(vm),
                  mib_of(pages_of(vm->config->memory)), mib_of(pages_of(vm->config->reserve)),

@@ -31,7 +31,7 @@ enum vm_state { VM_UNUSED, VM_REFUSED, VM_RUNNING, VM_ENDING, VM_ENDED };
 
 enum vm_end {
     VM_END_NONE,
-    VM_END_STATUS,       /* by itself, through the exit port */
+    VM_END_STATUS, /* by itself, through the exit port */
     VM_END_TRIPLE_FAULT,
     VM_END_MEMORY,       /* the core stopped it */
     VM_END_HALTED,       /* halted with interrupts off */
@@ -47,9 +47,9 @@ struct vm {
     struct mm_vm *mm; /* NULL unless RUNNING or ENDING */
     enum vm_state state;
     enum vm_end end;
-    uint8_t status;              /* VM_END_STATUS: what the guest wrote */
-    char reason[VM_REASON_MAX];  /* why it was refused or how it ended, for people */
-    bool closed;                 /* its last counters are taken, its vCPUs are gone */
+    uint8_t status;             /* VM_END_STATUS: what the guest wrote */
+    char reason[VM_REASON_MAX]; /* why it was refused or how it ended, for people */
+    bool closed;                /* its last counters are taken, its vCPUs are gone */
 
     struct vcpu vcpus[VM_VCPU_MAX];
     struct lapic lapics[VM_VCPU_MAX]; /* by vCPU index */

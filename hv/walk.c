@@ -92,8 +92,8 @@ static void take_leaf(struct walk *w, uint64_t entry, unsigned level)
     unsigned shift = PAGE_SHIFT + (level - 1) * w->index_bits;
     w->page_mask = (1ull << shift) - 1;
     if (w->entry_size == 4)
-        w->page = level == 2 ? (entry & 0xffc00000u) | (entry >> 13 & 0xff) << 32
-                             : entry & 0xfffff000u;
+        w->page =
+            level == 2 ? (entry & 0xffc00000u) | (entry >> 13 & 0xff) << 32 : entry & 0xfffff000u;
     else
         w->page = entry & PTE_ADDRESS & ~w->page_mask;
 }
@@ -138,8 +138,8 @@ static enum walk_answer walk_levels(struct walk *w)
     return WALK_FAULT;
 }
 
-enum walk_answer walk_translate(struct vcpu *vcpu, uint64_t linear, unsigned access,
-                                gpa_t *address, struct walk_fault *fault)
+enum walk_answer walk_translate(struct vcpu *vcpu, uint64_t linear, unsigned access, gpa_t *address,
+                                struct walk_fault *fault)
 {
     struct walk w = { .vcpu = vcpu, .linear = linear, .access = access, .rights = UINT64_MAX };
     w.cr0 = vcpu_ops->get(vcpu, STATE_CR0);

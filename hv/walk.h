@@ -26,8 +26,8 @@ struct walk_fault {
 };
 
 /* access: one of MM_READ, MM_WRITE, MM_EXEC. */
-enum walk_answer walk_translate(struct vcpu *vcpu, uint64_t linear, unsigned access,
-                                gpa_t *address, struct walk_fault *fault);
+enum walk_answer walk_translate(struct vcpu *vcpu, uint64_t linear, unsigned access, gpa_t *address,
+                                struct walk_fault *fault);
 
 /* Copies between a buffer and linear memory, at most a page's worth; both pages
  * it may touch are translated and pinned before a byte moves. Where no memory is,
