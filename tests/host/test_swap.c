@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "mm/frame.h"
 #include "mm/machine.h"
@@ -528,6 +529,45 @@ static void test_open_no_memory(void **state)
     assert_int_equal(open_area(), SWAP_OPEN_OK);
     assert_int_equal(dma_calls, 5);
     assert_int_equal(stats().buffer_bytes, 4 * 65536 + 32 * 5120);
+}
+
+/* ---- tools/mkswap.py ----------------------------------------------------------------------- */
+
+static char image_path[] = "/tmp/ballast-test-swap-XXXXXX";
+
+static int mkswap(const char *options)
+{
+    char command[256];
+    snprintf(command, sizeof(command), "/usr/bin/python3 tools/mkswap.py %s %s >/dev/null 2>&1",
+             image_path, options);
+    return system(command);
+}
+
+/* Its areas are opened here; what is not ours it leaves alone. */
+static void test_mkswap(void **state)
+{
+    (void)state;
+    if (access("tools/mkswap.py", R_OK))
+        skip(); /* not started in the root of the tree */
+    int file = mkstemp(image_path);
+    assert_int_equal(ftruncate(file, 20100 * 512), 0);
+    assert_int_equal(mkswap("--offset 51200"), 0);
+    assert_int_equal(pread(file, disk[AREA_FIRST], 8 * 512, 51200), 8 * 512);
+    assert_int_equal(open_area(), SWAP_OPEN_OK);
+    assert_int_equal(swap_capacity_pages(), (20000 - 8) / 9);
+    assert_int_equal(mkswap("--offset 51200 --size 68608"), 0);
+    assert_int_not_equal(mkswap("--offset 51200 --size 68096"), 0);
+    assert_int_not_equal(mkswap("--offset 20M"), 0);
+    assert_int_not_equal(mkswap("--size 20101K"), 0);
+    assert_int_not_equal(mkswap(""), 0); /* the area above lies in this range */
+    assert_int_equal(pwrite(file, "x", 1, 51200 + 24), 1);
+    assert_int_not_equal(mkswap("--offset 51200"), 0);
+    uint8_t byte;
+    assert_int_equal(pread(file, &byte, 1, 51200 + 24), 1);
+    assert_int_equal(byte, 'x');
+    assert_int_equal(mkswap("--offset 51200 --force"), 0);
+    close(file);
+    unlink(image_path);
 }
 
 /* ---- reading and writing --------------------------------------------------------------- */
@@ -1158,6 +1198,7 @@ int main(void)
         CLOSED(test_open_ranges),
         CLOSED(test_open_read_errors),
         CLOSED(test_open_no_memory),
+        CLOSED(test_mkswap),
         OPEN(test_round_trip_every_size),
         OPEN(test_clusters),
         OPEN(test_small_extents_share_cells),
