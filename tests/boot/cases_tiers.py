@@ -32,12 +32,25 @@ SMALL = (host("24M") + vm("clone1", "workload=clones seed=1 ws=8M", memory="16M"
          vm("clone2", "workload=clones seed=2 ws=8M", memory="16M", share_group="g") +
          vm("cache", "workload=cache seed=3 ws=10M requests=4000", memory="16M") +
          vm("fill", "workload=fill seed=4 ws=10M", memory="16M"))
+
+
+def three_found(run):
+    """The guest that falsified three pages of its own has found three."""
+    end = run.vm("liar")
+    found = (end["status"], end.get("mismatched", 0))
+    return "" if found == (1, 3) else f"liar: status and mismatches are {found}, not (1, 3)"
+
+
 METADATA = [below_ppm("metadata_ppm", 5000), below_ppm("table_ppm", 2500)]
 
 CASES = [
     Case("one guest, enough memory",
          host("64M", "none") + vm("alone", "workload=fill seed=1 ws=12M", memory="24M"),
          [verified("alone", pages=3000), only_tiers(), swap_untouched]),
+    Case("a page that differs is noticed",
+         host("64M", "none") + vm("honest", "workload=fill seed=1 ws=4M", memory="16M") +
+         vm("liar", "workload=fill seed=2 ws=4M corrupt=3", memory="16M"),
+         [verified("honest"), three_found], result="failed: .*liar.*", mismatches=True),
     Case("tier share alone", SHARE,
          [verified("clone0", "clone1", "clone2"), only_tiers("share"), net("share"),
           host_counter("share_merged", POSITIVE, "positive"),
