@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import machines
 
 RESULT_PREFIX = "ballast: result "
+TELEMETRY_START = b'{"record":"start"'
 RESULT_OK = RESULT_PREFIX + "ok"
 POLL_SECONDS = 0.1
 GRACE_SECONDS = 15
@@ -95,6 +96,16 @@ def stop(process):
         process.wait()
 
 
+def drop_firmware_text(path):
+    """Firmware talks on COM2 too, before we do: telemetry starts at its start
+    record."""
+    with open(path, "rb") as file:
+        content = file.read()
+    start = content.find(TELEMETRY_START)
+    with open(path, "wb") as file:
+        file.write(content[start:] if start >= 0 else b"")
+
+
 def run(folder, image, machine, options, limit_seconds, show=lambda line: None):
     """Runs a copy of image in folder; calls show for every console line."""
     folder = os.path.abspath(folder)
@@ -117,6 +128,7 @@ def run(folder, image, machine, options, limit_seconds, show=lambda line: None):
         for line in console.lines(final=True):
             show(line)
         console.close()
+        drop_firmware_text(os.path.join(folder, "telemetry.jsonl"))
         lock = os.path.join(folder, "disk.img.lock")
         if os.path.exists(lock):
             os.remove(lock)
