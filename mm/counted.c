@@ -148,6 +148,11 @@ void counted_set_swap(uint32_t index, swap_slot_t slot)
     spin_unlock(&lock);
 }
 
+struct counted *counted_peek(uint32_t index)
+{
+    return index < COUNTED_MAX && objects[index].state != COUNTED_FREE ? &objects[index] : NULL;
+}
+
 uint32_t counted_used(void)
 {
     return used;

@@ -56,6 +56,8 @@ void counted_set_pool(uint32_t index, pool_location_t location);
 bool counted_set_leaving(uint32_t index, pool_location_t location);
 void counted_set_swap(uint32_t index, swap_slot_t slot);
 
+/* The object, NULL when its place is free: for the audit. */
+struct counted *counted_peek(uint32_t index);
 uint32_t counted_used(void);
 uint64_t counted_metadata_bytes(void);
 

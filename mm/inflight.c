@@ -65,6 +65,11 @@ struct inflight *inflight_at(uint64_t index)
     return &records[index];
 }
 
+struct inflight *inflight_peek(unsigned index)
+{
+    return records[index].kind != INFLIGHT_FREE ? &records[index] : NULL;
+}
+
 unsigned inflight_count(const struct mm_vm *vm)
 {
     if (!vm)

@@ -58,6 +58,8 @@ void inflight_release(struct inflight *record);
 
 unsigned inflight_index(const struct inflight *record);
 struct inflight *inflight_at(uint64_t index);
+/* The record with this index, NULL when it is free: for the audit. */
+struct inflight *inflight_peek(unsigned index);
 /* Records in use: of the VM, or (NULL) of anyone. */
 unsigned inflight_count(const struct mm_vm *vm);
 /* Page-outs under way, of anyone: frames that will be free soon. */

@@ -91,6 +91,7 @@ bool mm_init(const struct mm_config *config, const struct frame_region *regions,
 {
     static const struct pool_ops pool_ops = { pool_moved };
     memset(&core, 0, sizeof(core));
+    ages_due = false;
     core.config = *config;
     if (!numbers_make_sense(config) || !policy_init(config->policy)) {
         log_error("mm: unknown policy, or percentages that make no sense");
@@ -107,6 +108,7 @@ bool mm_init(const struct mm_config *config, const struct frame_region *regions,
         log_error("mm: no memory for the share index");
         return false;
     }
+    share_scan_init();
     vm_init();
     wait_init();
     inflight_init();

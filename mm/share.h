@@ -42,9 +42,13 @@ uint32_t share_key(uint64_t hash, uint16_t salt);
 bool share_index_insert(pfn_t number);
 /* Makes a merged frame out of `merged` (SHARED, empty descriptor): two sharers. */
 void share_index_merged(pfn_t merged, uint32_t key, uint16_t salt, uint32_t sharers);
-/* The first frame with this key and salt other than `not_this`, merged ones
- * preferred; PFN_NONE. *full: the walk reached its limit. */
+/* A frame with this key and salt other than `not_this`, merged ones preferred;
+ * PFN_NONE. A merged one comes with one more sharer held. *full: the walk
+ * reached its limit. */
 pfn_t share_index_find(uint32_t key, uint16_t salt, pfn_t not_this, bool *full);
+
+/* The merged frame is being paged out into this counted object: off the index. */
+void share_frame_set_object(pfn_t number, uint32_t object);
 
 /* Checks the chains; NULL, or what is wrong. */
 const char *share_audit(void);
@@ -55,7 +59,7 @@ const char *share_audit(void);
 uint32_t share_step(uint32_t budget);
 /* Pages looked at since a frame was last freed by the scan. */
 uint64_t share_dry_pages(void);
-void share_reset_dry(void);
+void share_scan_init(void);
 
 /* PRIVATE => ZERO or FILL when the page is one word repeated; frame freed after
  * the flush. The leaf is locked and PRIVATE, not pinned. True when it was so. */

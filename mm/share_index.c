@@ -104,20 +104,37 @@ void share_index_merged(pfn_t merged, uint32_t key, uint16_t salt, uint32_t shar
 
 pfn_t share_index_find(uint32_t key, uint16_t salt, pfn_t not_this, bool *full)
 {
-    pfn_t found = PFN_NONE;
+    struct frame *found = NULL;
+    pfn_t number = PFN_NONE;
     unsigned length = 0;
     spin_lock(&index_.lock);
     uint32_t at = index_.buckets[((uint64_t)key * index_.count) >> 32];
-    for (; at != LINK_NONE; length++) {
-        const struct frame *frame = frame_at(pfn(at));
+    for (; at != LINK_NONE && length <= SHARE_WALK; length++) {
+        struct frame *frame = frame_at(pfn(at));
+        bool merged = frame->kind == FRAME_SHARED;
         if (at != not_this.v && frame->private.hash == key && salt_of(frame) == salt &&
-            (pfn_is_none(found) || frame->kind == FRAME_SHARED))
-            found = pfn(at);
+            (!merged || frame->shared.count < SHARE_COUNT_MAX) && (!found || merged)) {
+            found = frame;
+            number = pfn(at);
+        }
         at = frame->private.link;
     }
+    if (found && found->kind == FRAME_SHARED)
+        found->shared.count++;
     spin_unlock(&index_.lock);
     *full = length >= SHARE_WALK;
-    return found;
+    return number;
+}
+
+void share_frame_set_object(pfn_t number, uint32_t object)
+{
+    struct frame *frame = frame_at(number);
+    spin_lock(&index_.lock);
+    ensure(frame->kind == FRAME_SHARED && !frame_has(frame, FRAME_OBJECT));
+    unlink_locked(number, frame);
+    frame->shared.link = object;
+    frame_flag_set(frame, FRAME_OBJECT);
+    spin_unlock(&index_.lock);
 }
 
 void share_forget(pfn_t number)

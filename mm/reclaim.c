@@ -1,0 +1,326 @@
+/*
+ * Reclaim; see reclaim.h.
+ *
+ * Progress (P10). A VM is `dry` when three rounds of its clock hand took
+ * nothing: the first clears accessed bits, the second takes what stayed cold,
+ * the third takes anything that is not pinned or on a floor. When a vCPU waits
+ * for a frame, no I/O is under way, and every tier is dry, the VM furthest above
+ * its target is stopped; never one within its reservation.
+ */
+#include "mm/reclaim.h"
+#include "lib/log.h"
+#include "mm/age.h"
+#include "mm/balloon.h"
+#include "mm/core.h"
+#include "mm/inflight.h"
+#include "mm/nested.h"
+#include "mm/pageout.h"
+#include "mm/pool.h"
+#include "mm/share.h"
+#include "mm/swap.h"
+#include "mm/vm.h"
+#include "mm/wait.h"
+
+#define LOOK_BUDGET      256u /* pages the clock hand passes in a step */
+#define WRITE_BACK_BATCH 8u   /* objects */
+#define COMPACT_BATCH    32u  /* objects */
+#define LIMIT_SLACK      16u  /* pages a VM at its limit is brought below it */
+#define DRY_ROUNDS       3u
+
+static struct {
+    uint32_t enter[MM_STATE_COUNT]; /* the state holds below this many free frames */
+    uint32_t hysteresis;
+    uint32_t pool_limit;
+} r;
+
+/* ---- pressure ------------------------------------------------------------------------ */
+
+/* vSphere's sliding scale: 6 % of the first 4 GiB, 4 % up to 12, 2 % up to 28, 1 % of
+ * the rest ("vSphere Resource Management", Mem.MemMinFreePct). */
+static uint64_t default_min_free(uint64_t frames)
+{
+    static const struct {
+        uint64_t frames;
+        unsigned percent;
+    } scale[] = { { 1ull << 20, 6 }, { 2ull << 20, 4 }, { 4ull << 20, 2 }, { UINT64_MAX, 1 } };
+    uint64_t sum = 0;
+    for (unsigned i = 0; frames > 0; i++) {
+        uint64_t part = frames < scale[i].frames ? frames : scale[i].frames;
+        sum += part * scale[i].percent / 100;
+        frames -= part;
+    }
+    return sum;
+}
+
+void reclaim_init(void)
+{
+    const struct mm_config *c = &core.config;
+    uint64_t managed = frame_managed_count();
+    uint64_t min_free = c->min_free_permille ? managed * c->min_free_permille / 1000
+                                             : default_min_free(managed);
+    core.min_free = (uint32_t)min_free;
+    r.enter[MM_HIGH] = UINT32_MAX;
+    r.enter[MM_CLEAR] = core.min_free;
+    r.enter[MM_SOFT] = (uint32_t)(min_free * c->soft_percent / 100);
+    r.enter[MM_HARD] = (uint32_t)(min_free * c->hard_percent / 100);
+    r.enter[MM_LOW] = (uint32_t)(min_free * c->low_percent / 100);
+    /* The lowest state must come before ordinary callers are refused. */
+    uint32_t least = frame_reserve_count() + 8;
+    for (unsigned s = MM_STATE_COUNT - 1; s > MM_HIGH; s--) {
+        if (r.enter[s] < least)
+            r.enter[s] = least;
+        least = r.enter[s] + 1;
+    }
+    r.hysteresis = core.min_free / 32 < 4 ? 4 : core.min_free / 32;
+    r.pool_limit = (uint32_t)(managed * c->pool_percent / 100);
+    core.state = MM_HIGH;
+}
+
+void reclaim_update_state(void)
+{
+    uint32_t free = frame_free_count();
+    enum mm_state state = core.state;
+    while (state < MM_LOW && free < r.enter[state + 1])
+        state++;
+    while (state > MM_HIGH && free >= r.enter[state] + r.hysteresis)
+        state--;
+    if (state != core.state)
+        machine_event(MM_EVENT_STATE, NULL, core.state, state);
+    core.state = state;
+}
+
+/* ---- whose memory ---------------------------------------------------------------------- */
+
+static bool can_page_out(void)
+{
+    return core_tier_works(MM_TIER_COMPRESS) || core_tier_works(MM_TIER_SWAP);
+}
+
+static bool is_dry(const struct mm_vm *vm)
+{
+    return vm->dry_pages > (uint64_t)DRY_ROUNDS * vm->config.pages + LOOK_BUDGET;
+}
+
+/* What nobody may take from a VM. */
+static uint32_t kept(const struct mm_vm *vm)
+{
+    uint32_t floor = vm_floor(&vm->config);
+    return vm->config.reserve_pages > floor ? vm->config.reserve_pages : floor;
+}
+
+/* The VM furthest above its target; without one, the one furthest above what it
+ * is guaranteed. NULL: nobody has anything to give. `dry`: also those that gave
+ * nothing lately. */
+static struct mm_vm *furthest(bool dry, int64_t *above)
+{
+    struct mm_vm *best = NULL, *spare = NULL;
+    int64_t most = 0, most_spare = 0;
+    for (unsigned i = 0; i < MM_VM_MAX; i++) {
+        struct mm_vm *vm = vm_at(i);
+        if (!vm || vm->stopped || (!dry && is_dry(vm)))
+            continue;
+        int64_t resident = vm_resident(vm), over = resident - vm->target;
+        int64_t beyond = resident - kept(vm);
+        if (beyond <= 0)
+            continue;
+        if (over > most) {
+            most = over;
+            best = vm;
+        }
+        if (beyond > most_spare) {
+            most_spare = beyond;
+            spare = vm;
+        }
+    }
+    *above = best ? most : most_spare;
+    return best ? best : spare;
+}
+
+/* ---- paging out --------------------------------------------------------------------------- */
+
+/* One page under the hand. */
+static void consider(struct mm_vm *vm, struct leaf *leaf, struct pageout *batch, bool *cleared)
+{
+    uint64_t round = vm->dry_pages / vm->config.pages;
+    switch (entry_home(leaf->entry)) {
+    case HOME_PRIVATE:
+        if (pageout_may(leaf) && (age_look(leaf, cleared) || round >= 2))
+            pageout_add(batch, leaf);
+        return;
+    case HOME_SHARED:
+        if (round >= 1 && (age_look(leaf, cleared) || round >= 2))
+            pageout_shared(leaf, batch);
+        return;
+    default:
+        return;
+    }
+}
+
+/* Moves the VM's hand on until `want` pages are on their way or the budget is
+ * spent; returns frames freed or soon to be. */
+static uint32_t take_from(struct mm_vm *vm, uint32_t want, bool *pool_full)
+{
+    struct pageout batch = { .vm = vm };
+    bool cleared = false;
+    for (uint32_t n = 0; n < LOOK_BUDGET; n++) {
+        if (batch.count + batch.freed + batch.started >= want || batch.count == PAGEOUT_BATCH)
+            break;
+        struct leaf leaf;
+        gfn_t page = gfn(vm->hand);
+        nested_lock(vm, page, NESTED_LOOK, &leaf);
+        uint32_t next = leaf.slot ? page.v + 1 : (page.v | 511u) + 1;
+        consider(vm, &leaf, &batch, &cleared);
+        nested_unlock(&leaf);
+        vm->dry_pages += next - page.v;
+        vm->hand = next < vm->config.pages ? next : 0;
+    }
+    if (cleared && batch.count == 0)
+        core_flush(vm);
+    pageout_run(&batch);
+    if (batch.freed + batch.started > 0)
+        vm->dry_pages = 0;
+    *pool_full |= batch.pool_full;
+    return batch.freed + batch.started;
+}
+
+/* VMs above their limit, whatever the host's state. */
+static uint32_t keep_limits(bool *pool_full)
+{
+    uint32_t moved = 0;
+    for (unsigned i = 0; i < MM_VM_MAX && can_page_out(); i++) {
+        struct mm_vm *vm = vm_at(i);
+        if (!vm || vm->stopped)
+            continue;
+        uint32_t resident = vm_resident(vm), limit = vm->config.limit_pages;
+        if (!vm->limit_waiter && resident <= limit)
+            continue;
+        uint32_t goal = limit > 2 * LIMIT_SLACK ? limit - LIMIT_SLACK : limit / 2;
+        if (resident > goal)
+            moved += take_from(vm, PAGEOUT_BATCH, pool_full);
+        else
+            vm->limit_waiter = false;
+    }
+    return moved;
+}
+
+static uint32_t page_out(bool *pool_full)
+{
+    int64_t above;
+    struct mm_vm *vm = can_page_out() ? furthest(false, &above) : NULL;
+    return vm ? take_from(vm, PAGEOUT_BATCH, pool_full) : 0;
+}
+
+/* ---- the pool ----------------------------------------------------------------------------- */
+
+static uint32_t tend_pool(bool pressed, bool pool_full)
+{
+    struct pool_stats pool;
+    uint32_t moved = 0;
+    pool_stats_get(&pool);
+    if (pool.frames == 0)
+        return 0;
+    uint64_t bytes = pool.frames << PAGE_SHIFT;
+    if (pool.frames > 4 && pool.live_bytes < (pressed ? bytes / 8 * 7 : bytes / 2)) {
+        uint32_t freed = pool_compact(COMPACT_BATCH);
+        core_count(MM_HOST_pool_compacted, freed > 0 ? COMPACT_BATCH : 0);
+        moved += freed;
+    }
+    int64_t above;
+    bool crowded = pool.frames >= r.pool_limit - r.pool_limit / 16 || pool_full;
+    if (core_tier_works(MM_TIER_SWAP) && pressed &&
+        (crowded || core.state == MM_LOW || !furthest(false, &above)))
+        moved += pageout_write_back(WRITE_BACK_BATCH);
+    return moved;
+}
+
+/* ---- exhaustion ---------------------------------------------------------------------------- */
+
+static bool victim_is_leaving(void)
+{
+    for (unsigned i = 0; i < MM_VM_MAX; i++)
+        if (vm_at(i) && vm_at(i)->stopped)
+            return true;
+    return false;
+}
+
+static uint64_t share_round(void)
+{
+    uint64_t pages = 0;
+    for (unsigned i = 0; i < MM_VM_MAX; i++)
+        pages += vm_at(i) ? vm_at(i)->config.pages : 0;
+    return pages;
+}
+
+static bool sharing_is_dry(void)
+{
+    return !core_tier_works(MM_TIER_SHARE) || share_dry_pages() > DRY_ROUNDS * share_round();
+}
+
+static bool paging_is_dry(void)
+{
+    int64_t above;
+    return !can_page_out() || !furthest(false, &above);
+}
+
+/* A vCPU waits that no tier can help: its VM's own limit, or the host's end. */
+static void stop_victim(void)
+{
+    int64_t above = 0;
+    struct mm_vm *victim = NULL;
+    for (unsigned i = 0; i < MM_VM_MAX && !victim; i++) {
+        struct mm_vm *vm = vm_at(i);
+        if (vm && !vm->stopped && vm->limit_waiter && wait_of_vm(vm) &&
+            vm_resident(vm) >= vm->config.limit_pages && (!can_page_out() || is_dry(vm))) {
+            victim = vm;
+            above = (int64_t)vm_resident(vm) - vm->target;
+        }
+    }
+    if (!victim && frame_free_count() <= frame_reserve_count())
+        victim = furthest(true, &above);
+    if (!victim)
+        return;
+    core_count(MM_HOST_victims, 1);
+    machine_event(MM_EVENT_VICTIM, victim, above > 0 ? (uint64_t)above : 0, 0);
+    vm_stop(victim, MM_STOP_OUT_OF_MEMORY);
+}
+
+static bool limit_is_dry(void)
+{
+    for (unsigned i = 0; i < MM_VM_MAX; i++) {
+        struct mm_vm *vm = vm_at(i);
+        if (vm && !vm->stopped && vm->limit_waiter && (!can_page_out() || is_dry(vm)))
+            return true;
+    }
+    return false;
+}
+
+static bool is_exhausted(uint32_t moved)
+{
+    return moved == 0 && wait_for_frames() && inflight_count(NULL) == 0 && !victim_is_leaving() &&
+           !balloon_can_help() && sharing_is_dry() && (paging_is_dry() || limit_is_dry());
+}
+
+/* ---- the step ------------------------------------------------------------------------------- */
+
+/* Does this state page out? Soft only when no balloon can answer it. */
+static bool state_pages_out(void)
+{
+    return core.state >= MM_HARD || (core.state == MM_SOFT && !balloon_can_help());
+}
+
+bool reclaim_step(void)
+{
+    bool pool_full = false, pressed = state_pages_out();
+    uint32_t moved = keep_limits(&pool_full);
+    uint32_t coming = inflight_outs();
+    if (pressed && frame_free_count() + coming < r.enter[MM_SOFT] + r.hysteresis)
+        moved += page_out(&pool_full);
+    moved += tend_pool(pressed, pool_full);
+    bool waiting = wait_for_frames();
+    if (moved == 0 || waiting || core.state == MM_LOW)
+        swap_write_flush();
+    core.hold = core.state == MM_LOW && !paging_is_dry();
+    if (is_exhausted(moved))
+        stop_victim();
+    return moved > 0 || (waiting && inflight_count(NULL) == 0);
+}
