@@ -194,9 +194,9 @@ static enum virtq_answer chain_work(struct vm *vm, unsigned which, unsigned *bud
 {
     struct virtq *queue = &vm->virtio.queues[which];
     if (!queue->offset && !buffer_is_good(vm, &queue->current))
-        queue->offset = queue->current.len & ~3u; /* refused: nothing of it is read */
+        queue->offset = UINT32_MAX; /* refused: nothing of it is read */
     enum virtq_answer answer = VIRTQ_EMPTY;
-    if (queue->offset < (queue->current.len & ~3u))
+    if (queue->offset < queue->current.len)
         answer = entries_work(vm, which, budget);
     if (answer == VIRTQ_EMPTY) {
         --*budget; /* empty descriptors cost too */

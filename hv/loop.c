@@ -17,7 +17,7 @@
 #define UART_TICKS        25u /* ticks for one more line of credit for each guest */
 #define SERIAL_POLL_NS    MS  /* a FIFO of 16 bytes takes 1.4 ms at 115200 baud */
 #define EXITS_PER_TURN    64u /* then the core gets its step */
-#define SERVICE_WINDOW_NS MS
+#define SERVICE_WINDOW_NS MS  /* how long loop_service() waits at most */
 
 static struct timer tick_timer, serial_timer, disk_timer, duration_timer;
 static uint32_t duration_s;
@@ -151,9 +151,9 @@ static void deliver_interrupt(struct vcpu *vcpu)
 static void run_vcpu(struct vcpu *vcpu)
 {
     uint64_t before = clock_now_ns();
-    timer_arm(before);
     for (unsigned i = 0; i < EXITS_PER_TURN && sched_is_runnable(vcpu); i++) {
         deliver_interrupt(vcpu);
+        timer_arm(); /* the guest may have set its timer */
         vcpu_ops->run(vcpu);
         exit_handle(vcpu);
         if (vcpu->exit.kind == EXIT_INTERRUPT || vcpu->exit.kind == EXIT_PAUSE)
@@ -162,9 +162,16 @@ static void run_vcpu(struct vcpu *vcpu)
     sched_charge(vcpu, clock_now_ns() - before);
 }
 
+/* Takes interrupts that are pending, without waiting for one: nobody can run, and
+ * the core has more to do. */
+static void interrupt_window(void)
+{
+    __asm__ volatile("sti; nop; cli" : : : "memory");
+}
+
 static void idle(uint64_t since)
 {
-    timer_arm(since);
+    timer_arm();
     cpu_idle();
     idle_ns += clock_now_ns() - since;
 }
@@ -177,15 +184,19 @@ void loop_run(void)
         struct vcpu *vcpu = sched_pick(now);
         if (vcpu)
             run_vcpu(vcpu);
-        else if (!more && !vm_all_ended())
+        else if (more)
+            interrupt_window();
+        else if (!vm_all_ended())
             idle(now);
     }
 }
 
 void loop_service(void)
 {
-    if (turn())
+    if (turn()) {
+        interrupt_window();
         return;
+    }
     uint64_t now = clock_now_ns();
     timer_set(&serial_timer, now + SERVICE_WINDOW_NS);
     idle(now);

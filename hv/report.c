@@ -105,13 +105,22 @@ static void vm_verdict(const struct vm *vm, char *text, size_t size)
         fmt_print(text, size, "vm %s ended: %s", vm_name(vm), vm->reason);
 }
 
+static void timeout_verdict(char *text, size_t size)
+{
+    for (unsigned i = 0; i < vm_table_count; i++)
+        if (vm_table[i].end == VM_END_DURATION) {
+            fmt_print(text, size, "duration reached, vm %s still ran", vm_name(&vm_table[i]));
+            return;
+        }
+}
+
 static void verdict(char *text, size_t size)
 {
     text[0] = 0;
     if (violations)
         fmt_print(text, size, "audit found %u violations: %s", violations, first_violation);
     else if (loop_timed_out())
-        fmt_print(text, size, "duration reached");
+        timeout_verdict(text, size);
     else if (!vm_table_count)
         fmt_print(text, size, "no VM configured");
     for (unsigned i = 0; !text[0] && i < vm_table_count; i++)

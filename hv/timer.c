@@ -1,4 +1,5 @@
 #include "hv/timer.h"
+#include "drivers/clock.h"
 #include "drivers/irq.h"
 
 static struct list_node timers = { &timers, &timers };
@@ -62,12 +63,13 @@ void timer_expired(void)
     armed_for = TIMER_NEVER;
 }
 
-void timer_arm(uint64_t now)
+void timer_arm(void)
 {
     uint64_t next = timer_next();
     if (next == armed_for)
         return;
     armed_for = next;
+    uint64_t now = clock_now_ns();
     if (next == TIMER_NEVER)
         irq_timer_arm(0);
     else

@@ -37,7 +37,7 @@ void timer_run(uint64_t now);
 uint64_t timer_next(void);
 
 /* Programs the local APIC timer for the earliest deadline, when it changed. */
-void timer_arm(uint64_t now);
+void timer_arm(void);
 
 /* The hardware timer has fired: the next timer_arm() programs it again. */
 void timer_expired(void);

@@ -202,7 +202,8 @@ static void vm_create(struct vm *vm, const struct boot_info *boot)
     if (!vm_create_vcpus(vm))
         vm_refuse(vm, "no memory for its vCPU");
     else if (!pvh_load(vm, bootmem_map(hpa(file->address)), file->bytes, &reason))
-        vm_refuse(vm, CONFIG_FILE ":%u: %s: %s", vm->config->image_line, vm->config->image, reason);
+        vm_refuse(vm, CONFIG_FILE ":%u: image %s: %s", vm->config->image_line, vm->config->image,
+                  reason);
     else
         log_info("ballast: vm %s: %llu M, reserve %llu M, limit %llu M, %s", vm_name(vm),
                  mib_of(pages_of(vm->config->memory)), mib_of(pages_of(vm->config->reserve)),
