@@ -9,15 +9,19 @@
  * starts at least 12 before it, and the block ends with the literals that
  * complete the page.
  *
- * Copies run eight bytes at a time where the room allows, and may then write
- * up to seven bytes beyond their end inside the page: these are overwritten by
- * what follows, since an accepted block fills the page.
+ * Copies run in steps of eight or sixteen bytes where the room allows, and may
+ * then write some bytes beyond their end inside the page: these are overwritten
+ * by what follows, since an accepted block fills the page.
  */
 #include "mm/codec.h"
+
+#include "lib/string.h"
 
 #define MIN_MATCH     4u
 #define LAST_LITERALS 5u
 #define MATCH_LIMIT   12u
+/* From here on copies that do not overlap are memcpy()'s. */
+#define LONG_COPY 64u
 
 struct decoder {
     const uint8_t *block;
@@ -25,11 +29,16 @@ struct decoder {
     uint32_t in; /* bytes of the block consumed */
 };
 
-static inline void copy8(uint8_t *to, const uint8_t *from)
+static inline uint64_t load64(const uint8_t *p)
 {
     uint64_t v;
-    __builtin_memcpy(&v, from, sizeof(v));
-    __builtin_memcpy(to, &v, sizeof(v));
+    __builtin_memcpy(&v, p, sizeof(v));
+    return v;
+}
+
+static inline void store64(uint8_t *p, uint64_t v)
+{
+    __builtin_memcpy(p, &v, sizeof(v));
 }
 
 /* Adds the bytes that continue a length of 15; false when the block ends in
@@ -46,43 +55,82 @@ static bool read_length(struct decoder *d, uint32_t *length)
     return true;
 }
 
+/* Copies count bytes, count <= room, sixteen at a time within the room. `to` may
+ * overlap the end of `from` when it lies at least eight bytes behind its start. */
+static inline void copy_wide(uint8_t *to, const uint8_t *from, uint32_t count, uint32_t room)
+{
+    uint32_t i = 0;
+    for (; i < count && i + 16 <= room; i += 16) {
+        store64(to + i, load64(from + i));
+        store64(to + i + 8, load64(from + i + 8));
+    }
+    for (; i < count; i++)
+        to[i] = from[i];
+}
+
 /* count <= what is left of the block and of the page. */
 static inline void copy_literals(const struct decoder *d, uint8_t *page, uint32_t out,
                                  uint32_t count)
 {
-    uint32_t rounded = (count + 7u) & ~7u;
-    if (rounded <= d->size - d->in && rounded <= PAGE_SIZE - out) {
-        for (uint32_t i = 0; i < count; i += 8)
-            copy8(page + out + i, d->block + d->in + i);
-        return;
-    }
-    for (uint32_t i = 0; i < count; i++)
-        page[out + i] = d->block[d->in + i];
+    uint32_t left = d->size - d->in, room = PAGE_SIZE - out;
+    if (count >= LONG_COPY)
+        memcpy(page + out, d->block + d->in, count);
+    else
+        copy_wide(page + out, d->block + d->in, count, left < room ? left : room);
 }
 
-/* 1 <= distance <= out, out + count <= PAGE_SIZE. A distance below count
- * repeats what this very copy writes. */
+/* Repeats the last 1 to 7 bytes: a word holds the pattern, stored every so many
+ * bytes as whole patterns fit into it. */
+static void repeat_pattern(uint8_t *page, uint32_t out, uint32_t distance, uint32_t count)
+{
+    uint32_t from = out - distance, bits = 8 * distance, step = 8 / distance * distance, i = 0;
+    uint64_t pattern = load64(page + from) & ((1ull << bits) - 1);
+    for (; bits < 64; bits *= 2)
+        pattern |= pattern << bits;
+    for (; i < count && out + i + 8 <= PAGE_SIZE; i += step)
+        store64(page + out + i, pattern);
+    for (; i < count; i++)
+        page[out + i] = page[from + i];
+}
+
+/* 1 <= distance <= out, out + count <= PAGE_SIZE - LAST_LITERALS. A distance
+ * below count repeats what this very copy writes. */
 static inline void copy_match(uint8_t *page, uint32_t out, uint32_t distance, uint32_t count)
 {
-    uint32_t from = out - distance, i = 0;
-    if (count + 7u > PAGE_SIZE - out) {
-        for (; i < count; i++)
-            page[out + i] = page[from + i];
-        return;
-    }
-    /* Near: bytewise until the pattern, doubled as often as needed, is 8 long. */
-    if (distance < 8) {
-        uint32_t period = distance * ((7u + distance) / distance);
-        uint32_t head = period < count ? period : count;
-        for (; i < head; i++)
-            page[out + i] = page[from + i];
-        from = out + i - period;
-        for (uint32_t j = 0; i < count; i += 8, j += 8)
-            copy8(page + out + i, page + from + j);
-        return;
-    }
-    for (; i < count; i += 8)
-        copy8(page + out + i, page + from + i);
+    if (distance < 8)
+        repeat_pattern(page, out, distance, count);
+    else if (count >= LONG_COPY && distance >= count)
+        memcpy(page + out, page + out - distance, count);
+    else
+        copy_wide(page + out, page + out - distance, count, PAGE_SIZE - out);
+}
+
+/*
+ * The common sequence: both lengths within the token, a match at a distance of 8
+ * or more, and all of it far enough from both ends for copies of fixed size: 16
+ * bytes for up to 14 literals, 24 for a match of up to 18. True when it was such
+ * a one and is done; else nothing was consumed.
+ */
+static inline bool short_sequence(struct decoder *d, uint8_t *page, uint32_t *out)
+{
+    if (d->size - d->in < 32 || *out > PAGE_SIZE - 64)
+        return false;
+    const uint8_t *in = d->block + d->in;
+    uint32_t token = *in++, literals = token >> 4, extra = token & 15u, at = *out + literals;
+    if (literals == 15 || extra == 15)
+        return false;
+    uint32_t distance = in[literals] + 256u * in[literals + 1];
+    if (distance < 8 || distance > at)
+        return false;
+    store64(page + *out, load64(in));
+    store64(page + *out + 8, load64(in + 8));
+    const uint8_t *from = page + at - distance;
+    store64(page + at, load64(from));
+    store64(page + at + 8, load64(from + 8));
+    store64(page + at + 16, load64(from + 16));
+    d->in += 1 + literals + 2;
+    *out = at + MIN_MATCH + extra;
+    return true;
 }
 
 bool codec_decompress(const void *block, uint32_t size, void *page_)
@@ -91,6 +139,8 @@ bool codec_decompress(const void *block, uint32_t size, void *page_)
     uint8_t *page = page_;
     uint32_t out = 0;
     while (d.in < d.size) {
+        if (short_sequence(&d, page, &out))
+            continue;
         uint8_t token = d.block[d.in++];
         uint32_t literals = token >> 4;
         if (literals == 15 && !read_length(&d, &literals))
