@@ -28,7 +28,7 @@ void interrupt_dispatch(struct interrupt_frame *frame);
 
 static struct idt_gate idt[VECTOR_COUNT];
 static interrupt_handler handlers[VECTOR_COUNT];
-static exception_hook hook_exception;
+static interrupt_hook hook_first;
 static uint64_t taken_count;
 
 void interrupts_init(void)
@@ -54,9 +54,9 @@ void interrupts_set_handler(unsigned vector, interrupt_handler handler)
     handlers[vector] = handler;
 }
 
-void interrupts_set_exception_hook(exception_hook hook)
+void interrupts_set_hook(interrupt_hook hook)
 {
-    hook_exception = hook;
+    hook_first = hook;
 }
 
 uint64_t interrupts_count(void)
@@ -76,13 +76,14 @@ static void exception_report(const struct interrupt_frame *frame)
 
 void interrupt_dispatch(struct interrupt_frame *frame)
 {
+    bool answered = hook_first && hook_first(frame);
     if (frame->vector < EXCEPTION_COUNT) {
-        if (!hook_exception || !hook_exception(frame))
+        if (!answered)
             exception_report(frame);
         return;
     }
     taken_count++;
-    if (handlers[frame->vector])
+    if (!answered && handlers[frame->vector])
         handlers[frame->vector]();
     if (frame->vector != VECTOR_SPURIOUS)
         lapic_end_of_interrupt();

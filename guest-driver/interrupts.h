@@ -21,17 +21,16 @@ struct interrupt_frame {
 };
 
 typedef void (*interrupt_handler)(void);
-/* True: handled (the frame may have been changed), go on. */
-typedef bool (*exception_hook)(struct interrupt_frame *frame);
+/* True: taken care of (the frame may have been changed), go on. */
+typedef bool (*interrupt_hook)(struct interrupt_frame *frame);
 
 /* Loads the IDT; interrupts stay off. */
 void interrupts_init(void);
 /* vector: 32 to VECTOR_COUNT - 1. The local APIC's EOI is sent after it. */
 void interrupts_set_handler(unsigned vector, interrupt_handler handler);
-/* Asked first about every exception (vectors 0 to 31); NULL: nobody. Without an
- * answer the exception is reported and the guest ends with
- * GUEST_STATUS_UNEXPECTED. */
-void interrupts_set_exception_hook(exception_hook hook);
+/* Asked first about every vector; NULL: nobody. Without an answer an exception
+ * (vectors 0 to 31) is reported and the guest ends with GUEST_STATUS_UNEXPECTED. */
+void interrupts_set_hook(interrupt_hook hook);
 uint64_t interrupts_count(void);
 
 #endif
