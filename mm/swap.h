@@ -28,16 +28,16 @@
 typedef struct {
     uint32_t v;
 } swap_slot_t;
-#define SWAP_SLOT_NONE ((swap_slot_t){ UINT32_MAX })
+#define SWAP_SLOT_NONE  ((swap_slot_t){ UINT32_MAX })
 #define SWAP_READ_TRIES 3u
 
 enum swap_status {
     SWAP_OK,
-    SWAP_BUSY,      /* no bounce buffer now: try again after a completion */
-    SWAP_FULL,      /* no extent or no slot */
-    SWAP_OFFLINE,   /* no area, or the device is gone */
-    SWAP_IO_ERROR,  /* after all retries */
-    SWAP_TAMPERED,  /* the tag or the header does not fit */
+    SWAP_BUSY,     /* no bounce buffer now: try again after a completion */
+    SWAP_FULL,     /* no extent or no slot */
+    SWAP_OFFLINE,  /* no area, or the device is gone */
+    SWAP_IO_ERROR, /* after all retries */
+    SWAP_TAMPERED, /* the tag or the header does not fit */
     SWAP_STATUS_COUNT
 };
 const char *swap_status_name(enum swap_status status);
@@ -47,11 +47,11 @@ enum swap_open_result {
     SWAP_OPEN_OK,
     SWAP_OPEN_NO_SIGNATURE,
     SWAP_OPEN_BAD_VERSION,
-    SWAP_OPEN_BAD_CHECK,  /* header damaged */
-    SWAP_OPEN_TOO_SMALL,  /* fewer sectors than the header says, or useless */
+    SWAP_OPEN_BAD_CHECK, /* header damaged */
+    SWAP_OPEN_TOO_SMALL, /* fewer sectors than the header says, or useless */
     SWAP_OPEN_IO_ERROR,
     SWAP_OPEN_NO_MEMORY,
-    SWAP_OPEN_ALREADY,    /* an area is open; this range was not looked at */
+    SWAP_OPEN_ALREADY, /* an area is open; this range was not looked at */
     SWAP_OPEN_RESULT_COUNT
 };
 const char *swap_open_result_name(enum swap_open_result result);
@@ -81,7 +81,8 @@ struct swap_io {
 
 /* Takes a slot and an extent, encrypts the payload into the open cluster (the
  * source is not needed afterwards). done() comes once the cluster is on disk or
- * has failed; a failed io's slot is already given back then.
+ * has failed; a failed io's slot is already given back then, and io->slot
+ * is only its name for reports.
  * OK, or BUSY / FULL / OFFLINE without any effect on the io; FULL also when there
  * is no frame for the books. */
 enum swap_status swap_write(struct swap_io *io, const void *payload, uint16_t size,
@@ -105,7 +106,7 @@ struct swap_stats {
     bool online;
     uint64_t sectors, sectors_used, sectors_bad;
     uint64_t slots_used;
-    uint64_t reads, writes;           /* requests to the device */
+    uint64_t reads, writes; /* requests to the device */
     uint64_t pages_read, pages_written;
     uint64_t read_errors, write_errors, tampered, retries;
     uint64_t strays;         /* completions of nothing in flight: late or twice */

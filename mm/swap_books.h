@@ -25,7 +25,7 @@
 
 /* ---- a table that grows page by page ------------------------------------------- */
 
-#define SWAP_BOOK_DIRECTORIES   512u
+#define SWAP_BOOK_DIRECTORIES   64u
 #define SWAP_BOOK_PER_DIRECTORY (PAGE_SIZE / 4u)
 
 struct swap_book {
@@ -76,7 +76,7 @@ struct swap_slots {
     uint32_t free_first; /* chain of free entries, SWAP_SLOTS_MAX: empty */
     uint32_t used, retired;
 };
-#define SWAP_SLOTS_MAX ((1u << 28) - 1)
+#define SWAP_SLOTS_MAX ((1u << 25) - 1)
 
 void swap_slots_init(struct swap_slots *slots);
 

@@ -224,7 +224,6 @@ static void retire_cluster(struct swap_cluster *cluster, enum swap_status status
         }
         struct swap_io *io = container_of(node, struct swap_io, link);
         swap_slot_give_back(io->slot);
-        io->slot = SWAP_SLOT_NONE;
     }
     cluster->state = SWAP_CLUSTER_IDLE;
 }
