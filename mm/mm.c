@@ -24,10 +24,13 @@
 #include "mm/wait.h"
 
 #define POLICY_INTERVAL 10u  /* ticks between questions to the policy */
+#define SHARE_PORTION   16u  /* pages the sharing scan looks at in one step */
+#define SHARE_HURRY     4u   /* times as many a tick when memory is short */
 #define AGE_BUDGET      256u /* pages looked at for the working-set estimate per tick */
 
 struct core core;
 static bool ages_due;
+static uint32_t share_left; /* pages the scan may still look at before the next tick */
 
 void mm_config_default(struct mm_config *config)
 {
@@ -92,6 +95,7 @@ bool mm_init(const struct mm_config *config, const struct frame_region *regions,
     static const struct pool_ops pool_ops = { pool_moved };
     memset(&core, 0, sizeof(core));
     ages_due = false;
+    share_left = 0;
     core.config = *config;
     if (!numbers_make_sense(config) || !policy_init(config->policy)) {
         log_error("mm: unknown policy, or percentages that make no sense");
@@ -124,19 +128,28 @@ int mm_swap_attach(struct block_device *device, uint64_t first_sector, uint64_t 
     return swap_open(device, first_sector, sector_count);
 }
 
+/* So many pages a tick, in small portions, so that guests run in between. */
+static bool share_within_budget(void)
+{
+    uint32_t pages = share_left < SHARE_PORTION ? share_left : SHARE_PORTION;
+    if (pages == 0 || !core_tier_works(MM_TIER_SHARE))
+        return false;
+    share_left -= pages;
+    share_step(pages);
+    return share_left > 0;
+}
+
 bool mm_step(void)
 {
     if (!spin_try_lock(&core.step_lock))
         return false;
     reclaim_update_state();
-    bool more = false;
-    if (core_tier_works(MM_TIER_SHARE))
-        share_step(core.state >= MM_CLEAR ? core.config.share_pages * 4 : core.config.share_pages);
+    bool more = share_within_budget();
     if (ages_due) {
         ages_due = false;
         age_step(AGE_BUDGET);
     }
-    more = reclaim_step();
+    more |= reclaim_step();
     reclaim_update_state();
     core_net_peaks();
     wait_wake_frames();
@@ -150,6 +163,7 @@ void mm_tick(void)
     spin_lock(&core.step_lock);
     core.ticks++;
     ages_due = true;
+    share_left = core.config.share_pages * (core.state >= MM_CLEAR ? SHARE_HURRY : 1);
     reclaim_update_state();
     if (core.ticks % POLICY_INTERVAL == 1)
         policy_apply();

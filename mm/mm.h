@@ -38,7 +38,7 @@ struct mm_config {
     unsigned soft_percent, hard_percent, low_percent; /* of minFree: 64, 32, 16 */
     unsigned idle_tax_percent; /* 75 */
     unsigned pool_percent;     /* of managed memory the pool may take: 50 */
-    unsigned share_pages;      /* pages the sharing scan looks at per mm_step() */
+    unsigned share_pages;      /* pages the sharing scan looks at per tick */
     unsigned max_physical_bits; /* of this machine (CPUID 80000008h), for L1TF encoding */
     bool accessed_dirty;       /* the nested tables have A/D bits */
 };
