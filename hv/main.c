@@ -105,16 +105,20 @@ static void swap_start(const struct config_host *host)
         return;
     }
     unsigned count = disk_init(machine_dma_alloc, ranges, DISK_RANGE_MAX);
+    bool found = false;
     for (unsigned i = 0; i < count; i++) {
         const struct disk_range *r = &ranges[i];
         int result = mm_swap_attach(r->device, r->first_sector, r->sector_count);
         if (result == SWAP_OPEN_NO_SIGNATURE)
             continue;
+        found = true;
         log_info("ballast: swap: %s, partition %u: %s", r->device->name, r->partition,
                  swap_open_result_name((enum swap_open_result)result));
         if (result == SWAP_OPEN_OK)
             break;
     }
+    if (!found)
+        log_info("ballast: swap: none: no disk or partition carries our signature");
     for (unsigned i = 0; i < host->disk_fault_count; i++)
         disk_fault_set(host->disk_faults[i].write, host->disk_faults[i].first,
                        host->disk_faults[i].count);
