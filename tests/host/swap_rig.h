@@ -80,9 +80,11 @@ static struct disk_faults {
     unsigned lose_write, tear_write;  /* of 1000: reported as done all the same */
     bool gone, in_order, twice;
     bool failing_sectors_stay;
+    unsigned fail_at; /* the request of this number ends as fail_as; 0: none */
+    enum block_status fail_as;
 } faults;
 static uint32_t area_sectors;
-static unsigned lost_or_torn;
+static unsigned lost_or_torn, requests_ended;
 
 static inline void disk_submit(struct block_device *device, struct block_request *request)
 {
@@ -105,7 +107,10 @@ static inline void transfer(struct block_request *r)
     bool reads = r->operation == BLOCK_READ;
     size_t size = (size_t)r->sector_count * BLOCK_SECTOR_SIZE;
     r->status = BLOCK_OK;
-    if (faults.gone) {
+    if (++requests_ended == faults.fail_at) {
+        r->status = faults.fail_as;
+        faults.gone |= r->status == BLOCK_GONE;
+    } else if (faults.gone) {
         r->status = BLOCK_GONE;
     } else if (reads && (faults.read_errors_now || rng_below(&rng, 1000) < faults.read_error)) {
         faults.read_errors_now -= faults.read_errors_now > 0;
@@ -218,7 +223,7 @@ static inline int begin(void **state)
     memset(disk, 0, (size_t)DISK_SECTORS * BLOCK_SECTOR_SIZE);
     memset(bad_sector, 0, DISK_SECTORS);
     memset(&faults, 0, sizeof(faults));
-    frames_taken = dma_calls = queued = lost_or_torn = 0;
+    frames_taken = dma_calls = queued = lost_or_torn = requests_ended = 0;
     frames_allowed = FRAMES;
     dma_allowed = 64;
     device.max_sectors = 256;

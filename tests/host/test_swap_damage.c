@@ -84,6 +84,63 @@ static void test_random_operations_with_lies(void **state)
     finish_all();
 }
 
+/* ---- the Nth request, the Nth frame (P10) --------------------------------------------------- */
+
+/* A fixed course of writes, reads and frees; every request answered exactly once. */
+static void fixed_course(void)
+{
+    for (unsigned i = 0; i < 60; i++) {
+        enum swap_status status = write_any(&objects[i]);
+        if (status == SWAP_BUSY)
+            disk_complete_all();
+        if (i % 7 == 6)
+            swap_write_flush();
+        if (i % 3 == 2)
+            disk_complete_one();
+        if (i >= 20 && objects[i - 20].state == STORED)
+            read_back(&objects[i - 20]);
+        if (i >= 40 && objects[i - 40].state == STORED)
+            drop(&objects[i - 40]);
+    }
+    swap_write_flush();
+    disk_complete_all();
+    for (unsigned i = 0; i < OBJECTS; i++)
+        assert_true(objects[i].state == ABSENT || objects[i].state == STORED);
+    audit();
+}
+
+static void test_each_request_fails(void **state)
+{
+    static const enum block_status ways[] = { BLOCK_ERROR, BLOCK_TIMEOUT, BLOCK_GONE };
+    fixed_course();
+    unsigned requests = requests_ended;
+    finish_all();
+    for (unsigned way = 0; way < 3; way++)
+        for (unsigned n = 1; n <= requests; n++) {
+            begin_open(state);
+            expect_trouble = true;
+            faults.fail_as = ways[way];
+            faults.fail_at = requests_ended + n;
+            fixed_course();
+            assert_int_equal(stats().online, !faults.gone);
+            assert_int_equal(stats().tampered, 0);
+            finish_all();
+        }
+    printf("figure: swap: each of %u requests failed in 3 ways, books exact\n", requests);
+}
+
+static void test_each_frame_is_refused(void **state)
+{
+    fixed_course();
+    unsigned frames = frames_taken;
+    for (unsigned n = 0; n <= frames; n++) {
+        begin_open(state);
+        frames_allowed = n;
+        fixed_course();
+        finish_all();
+    }
+}
+
 /* ---- what comes back is not what was written (P5) ------------------------------------------ */
 
 static uint8_t *on_disk(const struct object *o)
@@ -238,6 +295,8 @@ int main(void)
         OPEN(test_random_operations),
         OPEN(test_random_operations_with_errors),
         OPEN(test_random_operations_with_lies),
+        OPEN(test_each_request_fails),
+        OPEN(test_each_frame_is_refused),
         OPEN(test_flipped),
         OPEN(test_hostile_headers),
         OPEN(test_stale),
