@@ -159,6 +159,49 @@ static void test_capacity_is_a_promise(void **state)
     audit();
 }
 
+/* Two pages of the book, the second nearly empty: runs end with the area, the
+ * search wraps, bad cells are passed over. */
+static void test_cells_of_two_pages(void **state)
+{
+    (void)state;
+    static struct swap_cells cells;
+    const uint32_t page = 8192, count = page + 5;
+    uint32_t first;
+    swap_cells_init(&cells, count);
+    for (uint32_t taken = 0; taken < page;) {
+        uint32_t run = swap_cells_find(&cells, 14, &first);
+        assert_int_equal(first, taken);
+        assert_int_equal(run, page - taken < 14 ? page - taken : 14);
+        for (uint32_t i = 0; i < run; i++)
+            swap_cells_take(&cells, taken++);
+    }
+    assert_int_equal(swap_cells_find(&cells, 14, &first), 5);
+    assert_int_equal(first, page);
+    for (uint32_t i = 0; i < 5; i++)
+        swap_cells_take(&cells, page + i);
+    assert_int_equal(cells.free, 0);
+    assert_int_equal(swap_cells_find(&cells, 14, &first), 0);
+    for (uint32_t cell = 0; cell < count; cell += cell % 16 == 3 ? 10 : 1) {
+        swap_cells_give(&cells, cell);
+        assert_int_equal(swap_cells_find(&cells, 14, &first), 1);
+        assert_int_equal(first, cell);
+        swap_cells_take(&cells, cell);
+    }
+    for (uint32_t cell = 4000; cell < 4040; cell++)
+        swap_cells_give(&cells, cell);
+    swap_cells_set_bad(&cells, 4003);
+    swap_cells_set_bad(&cells, 4003);
+    swap_cells_set_bad(&cells, page + 4);
+    assert_int_equal(cells.bad, 2);
+    assert_int_equal(cells.free, 39);
+    assert_int_equal(swap_cells_find(&cells, 14, &first), 14);
+    assert_int_equal(first, 4004);
+    assert_int_equal(swap_cells_find(&cells, 100, &first), 36);
+    assert_int_equal(first, 4004);
+    swap_cells_give(&cells, 4003);
+    assert_int_equal(cells.free, 39);
+}
+
 static void test_full(void **state)
 {
     (void)state;
@@ -377,6 +420,7 @@ int main(void)
         OPEN(test_read_before_written),
         OPEN(test_reads_are_bounded),
         OPEN(test_capacity_is_a_promise),
+        OPEN(test_cells_of_two_pages),
         OPEN(test_full),
         OPEN(test_no_frames_for_books),
         OPEN(test_books_are_small),
