@@ -6,7 +6,8 @@
  * Random words are a 64-bit linear congruential generator (multiplier of Knuth's
  * MMIX, TAOCP volume 2, 3.3.4 table 1) with its high half folded into the low
  * one: no four bytes repeat at a distance LZ4 could use. Text is phrases of
- * two words drawn from 32, so that LZ4 finds 16-byte matches.
+ * two words drawn from 32, so that LZ4 finds 16-byte matches, with a number in between
+ * that no other page has.
  */
 #include "guest-driver/content.h"
 
@@ -17,6 +18,7 @@
 #define LCG_INCREMENT  1442695040888963407ull
 #define UNIFORM_WORDS  8
 #define PHRASE_COUNT   32
+#define NUMBER_EVERY   16 /* words */
 #define PHRASE_SHIFT   59 /* the top 5 bits of a state choose the phrase */
 
 static const char phrases[PHRASE_COUNT][16] __attribute__((aligned(16))) = {
@@ -71,12 +73,10 @@ static inline __attribute__((always_inline)) uint64_t text_page(uint64_t *page, 
                                                                 bool write)
 {
     uint64_t difference = 0;
-    word(&page[0], x, write, &difference); /* no two pages are the same */
-    word(&page[1], x >> 32, write, &difference);
-    for (unsigned i = 2; i < PAGE_WORDS; i += 2) {
+    for (unsigned i = 0; i < PAGE_WORDS; i += 2) {
         x = x * LCG_MULTIPLIER + LCG_INCREMENT;
         const uint64_t *phrase = (const uint64_t *)phrases[x >> PHRASE_SHIFT];
-        word(&page[i], phrase[0], write, &difference);
+        word(&page[i], i % NUMBER_EVERY ? phrase[0] : x, write, &difference);
         word(&page[i + 1], phrase[1], write, &difference);
     }
     return difference;
