@@ -14,8 +14,10 @@ bool age_look(struct leaf *leaf, bool *cleared)
     if (entry_is_accessed(leaf->entry)) {
         home_adjust(leaf, 0, ENTRY_ACCESSED);
         *cleared = true;
-        if (private)
+        if (private) {
             frame_flag_clear(frame, FRAME_COLD);
+            frame_flag_set(frame, FRAME_ACTIVE);
+        }
         return false;
     }
     if (!private)
@@ -25,23 +27,41 @@ bool age_look(struct leaf *leaf, bool *cleared)
     return cold;
 }
 
-/* The page's accessed bit, for the estimate; moves the VM's hand on. */
+/* Was the page accessed since the estimate looked last? Reclaim's hand clears
+ * accessed bits too, and leaves FRAME_ACTIVE behind. */
+static bool is_active(struct leaf *leaf, bool *cleared)
+{
+    if (!core.config.accessed_dirty)
+        return true;
+    bool accessed = entry_is_accessed(leaf->entry);
+    age_look(leaf, cleared);
+    if (entry_home(leaf->entry) != HOME_PRIVATE)
+        return accessed;
+    struct frame *frame = frame_at(entry_frame(leaf->entry));
+    bool active = frame_has(frame, FRAME_ACTIVE);
+    frame_flag_clear(frame, FRAME_ACTIVE);
+    return active;
+}
+
+/* Looks at one page and moves the VM's hand on. */
 static void look(struct mm_vm *vm, bool *cleared)
 {
     struct leaf leaf;
     gfn_t page = gfn(vm->age_hand);
     nested_lock(vm, page, NESTED_LOOK, &leaf);
     vm->age_hand = leaf.slot ? page.v + 1 : (page.v | 511u) + 1;
-    if (entry_is_present(leaf.entry)) {
-        vm->age_seen += entry_is_accessed(leaf.entry) || !core.config.accessed_dirty;
-        age_look(&leaf, cleared);
-    }
+    if (entry_is_present(leaf.entry))
+        vm->age_seen += is_active(&leaf, cleared);
     nested_unlock(&leaf);
-    if (vm->age_hand >= vm->config.pages) {
-        vm->active = vm->age_seen;
-        vm->active_known = core.config.accessed_dirty;
-        vm->age_hand = vm->age_seen = 0;
-    }
+}
+
+/* A round is over: the estimate is what it saw. */
+static void round_end(struct mm_vm *vm)
+{
+    vm->active = vm->age_seen;
+    vm->active_known = core.config.accessed_dirty;
+    vm->age_hand = vm->age_seen = 0;
+    vm->age_next = core.ticks + AGE_PERIOD;
 }
 
 void age_step(uint32_t budget)
@@ -52,10 +72,12 @@ void age_step(uint32_t budget)
     for (unsigned i = 0; i < MM_VM_MAX; i++) {
         struct mm_vm *vm = vm_at(i);
         bool cleared = false;
-        if (!vm || vm->stopped)
+        if (!vm || vm->stopped || core.ticks < vm->age_next)
             continue;
-        for (uint32_t n = 0; n < budget / running + 1; n++)
+        for (uint32_t n = 0; n < budget / running + 1 && vm->age_hand < vm->config.pages; n++)
             look(vm, &cleared);
+        if (vm->age_hand >= vm->config.pages)
+            round_end(vm);
         if (cleared)
             core_flush(vm);
     }

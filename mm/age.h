@@ -13,7 +13,10 @@
  * before the bit says anything new. Returns true when the page was cold already. */
 bool age_look(struct leaf *leaf, bool *cleared);
 
-/* The working-set estimate: looks at the next `budget` pages of all VMs. */
+/* The working-set estimate: looks at the next `budget` pages of all VMs. A VM's
+ * estimate is new once in AGE_PERIOD ticks at most: that is the window in which
+ * an access makes a page active. */
+#define AGE_PERIOD 100u
 void age_step(uint32_t budget);
 
 #endif

@@ -217,7 +217,7 @@ static void number_banks(void)
 static uint32_t reserve_rule(uint32_t managed)
 {
     uint32_t reserve = managed / 256;
-    return reserve < 24 ? 24 : reserve > 1024 ? 1024 : reserve;
+    return reserve < 12 ? 12 : reserve > 1024 ? 1024 : reserve;
 }
 
 bool frame_init(const struct frame_region *regions, unsigned region_count)

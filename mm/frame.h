@@ -44,6 +44,7 @@ enum frame_kind {
 #define FRAME_INDEXED  0x08u  /* PRIVATE, SHARED: linked in the share index */
 #define FRAME_OBJECT   0x10u  /* SHARED: being paged out; link is its counted object */
 #define FRAME_COLD     0x20u  /* PRIVATE: not accessed between the last two looks at it */
+#define FRAME_ACTIVE   0x80u  /* PRIVATE: accessed since the working-set estimate looked at it */
 #define FRAME_STUBBORN 0x40u  /* PRIVATE: did not compress, and has not been written since */
 
 struct frame {

@@ -128,6 +128,15 @@ int mm_swap_attach(struct block_device *device, uint64_t first_sector, uint64_t 
     return swap_open(device, first_sector, sector_count);
 }
 
+/* A device that went away takes its tier out of service, once. */
+static void watch_swap(void)
+{
+    bool works = core_tier_works(MM_TIER_SWAP);
+    if (core.swap_worked && !works)
+        machine_event(MM_EVENT_TIER_OFF, NULL, MM_TIER_SWAP, 0);
+    core.swap_worked = works;
+}
+
 /* So many pages a tick, in small portions, so that guests run in between. */
 static bool share_within_budget(void)
 {
@@ -143,6 +152,7 @@ bool mm_step(void)
 {
     if (!spin_try_lock(&core.step_lock))
         return false;
+    watch_swap();
     reclaim_update_state();
     bool more = share_within_budget();
     if (ages_due) {

@@ -26,6 +26,7 @@
 #define COMPACT_BATCH    32u  /* objects */
 #define LIMIT_SLACK      16u  /* pages a VM at its limit is brought below it */
 #define DRY_ROUNDS       3u
+#define LEAST_MIN_FREE   96u  /* frames: below that, the states lie too close to each other */
 
 static struct {
     uint32_t enter[MM_STATE_COUNT]; /* the state holds below this many free frames */
@@ -49,7 +50,7 @@ static uint64_t default_min_free(uint64_t frames)
         sum += part * scale[i].percent / 100;
         frames -= part;
     }
-    return sum;
+    return sum < LEAST_MIN_FREE ? LEAST_MIN_FREE : sum;
 }
 
 void reclaim_init(void)

@@ -9,6 +9,7 @@
 #include "mm/vm.h"
 #include "lib/log.h"
 #include "lib/string.h"
+#include "mm/age.h"
 #include "mm/core.h"
 #include "mm/giveup.h"
 #include "mm/inflight.h"
@@ -130,6 +131,7 @@ static void set_up(struct mm_vm *vm, const struct mm_vm_config *config)
         vm->config.limit_pages = config->pages;
     vm->homes[HOME_ZERO] = config->pages;
     vm->target = vm->config.limit_pages;
+    vm->age_next = core.ticks + AGE_PERIOD;
     vm->stats = (struct mm_guest_stats){ UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX,
                                          UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX };
 }

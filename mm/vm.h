@@ -55,6 +55,7 @@ struct mm_vm {
 
     /* Ages: reclaim and estimates. */
     uint32_t age_hand, age_seen; /* gfn; pages found accessed in this round */
+    uint64_t age_next;           /* tick at which the next round may begin */
     uint32_t active;             /* in the last complete round */
     bool active_known;
 
