@@ -123,6 +123,7 @@ void pool_stats_get(struct pool_stats *stats)
         .live_bytes = pool.log.live_bytes,
         .frames = pool.log.frames,
         .objects_lost = pool.objects_lost,
+        .compacted = pool.compacted,
         .metadata_bytes = sizeof(pool),
     };
     spin_unlock(&pool.lock);

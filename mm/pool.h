@@ -84,6 +84,7 @@ struct pool_stats {
     uint64_t live_bytes;   /* blocks and headers */
     uint64_t frames;
     uint64_t objects_lost;   /* freed with a damaged header: their bytes stay set aside */
+    uint64_t compacted;      /* objects moved by compaction, in all */
     uint64_t metadata_bytes; /* books and work areas outside of pool frames */
 };
 void pool_stats_get(struct pool_stats *stats);

@@ -111,6 +111,7 @@ static bool move_object(struct pool_at from)
     spin_unlock(&pool.lock);
     bool moved = pool.ops->moved(owner, pool_log_location(from), pool_log_location(to));
     spin_lock(&pool.lock);
+    pool.compacted += moved;
     pool_log_release(&pool.log, moved ? from : to);
     return true;
 }

@@ -222,9 +222,7 @@ static uint32_t tend_pool(bool pressed, bool pool_full)
         return 0;
     uint64_t bytes = pool.frames << PAGE_SHIFT;
     if (pool.frames > 4 && pool.live_bytes < (pressed ? bytes / 8 * 7 : bytes / 2)) {
-        uint32_t freed = pool_compact(COMPACT_BATCH);
-        core_count(MM_HOST_pool_compacted, freed > 0 ? COMPACT_BATCH : 0);
-        moved += freed;
+        moved += pool_compact(COMPACT_BATCH);
     }
     int64_t above;
     bool crowded = pool.frames >= r.pool_limit - r.pool_limit / 16 || pool_full;

@@ -98,6 +98,7 @@ static void store_values(uint64_t *v)
     swap_stats_get(&swap);
     v[MM_HOST_pool_objects] = pool.objects;
     v[MM_HOST_pool_bytes] = pool.object_bytes;
+    v[MM_HOST_pool_compacted] = pool.compacted;
     v[MM_HOST_metadata_pool] = pool.metadata_bytes;
     v[MM_HOST_swap_online] = swap.online;
     v[MM_HOST_swap_sectors] = swap.sectors;

@@ -303,6 +303,7 @@ static void test_compaction_frees_frames(void **state)
     }
     pool_stats_get(&stats);
     assert_int_equal(frames_taken, thinned - freed);
+    assert_true(stats.compacted > 0);
     assert_true(stats.live_bytes > stats.frames * PAGE_SIZE * 3 / 4 - PAGE_SIZE);
     for (uint32_t i = 0; i < PAGES; i++)
         if (pages[i].stored)
