@@ -54,12 +54,18 @@ static void print_address(const char *what, uint64_t address)
         log_error("  %s %016llx", what, (unsigned long long)address);
 }
 
-/* A frame pointer is followed only while it points into our own image, where all
- * stacks lie, and only upwards. */
+/* Two words at address are in our own image, where all stacks lie. */
+static bool is_ours(uint64_t address)
+{
+    return address % 8 == 0 && address >= (uint64_t)hv_image_start &&
+           address <= (uint64_t)hv_image_end - 16;
+}
+
+/* A frame pointer is followed only while it points into a stack, and upwards. */
 static void backtrace(uint64_t rbp)
 {
     for (unsigned i = 0; i < BACKTRACE_MAX; i++) {
-        if (rbp % 8 || rbp < (uint64_t)hv_image_start || rbp + 16 > (uint64_t)hv_image_end)
+        if (!is_ours(rbp))
             return;
         const uint64_t *frame = (const uint64_t *)rbp;
         if (frame[1] == 0)
@@ -143,6 +149,10 @@ _Noreturn void panic_trap(const struct trap_frame *frame)
     log_error("panic: exception in the hypervisor: %s", reason);
     print_registers(frame);
     print_address("at", frame->rip);
+    /* Before its first instruction a function has no frame: its caller is on top
+     * of the stack. */
+    if (function && offset == 0 && is_ours(frame->rsp))
+        print_address("at", *(const uint64_t *)frame->rsp);
     backtrace(frame->rbp);
     finish(reason);
 }

@@ -1,7 +1,9 @@
 """All boot tests, in the order of the list that --list prints."""
 import cases_hostile
 import cases_machine
+import cases_panic
 import cases_swap
 import cases_tiers
 
-ALL = cases_machine.CASES + cases_tiers.CASES + cases_swap.CASES + cases_hostile.CASES
+ALL = (cases_machine.CASES + cases_panic.CASES + cases_tiers.CASES + cases_swap.CASES +
+       cases_hostile.CASES)

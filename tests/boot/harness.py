@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tools"))
+import elfpatch
 import gpt
 import machines
 import runner
@@ -38,6 +39,7 @@ class Case:
     telemetry: bool = True           # whether the hypervisor comes so far
     repeat: bool = False             # run twice, telemetry must be the same bytes
     mismatches: bool = False         # whether a guest may find pages that differ
+    planted: tuple = ()              # (function, machine code put over its beginning)
 
 
 @dataclass
@@ -85,12 +87,25 @@ class CaseFailed(Exception):
     """One line that says what is wrong."""
 
 
+def plant(folder, function, code):
+    """A hypervisor whose function is broken on purpose."""
+    path = os.path.join(folder, "planted.elf")
+    with open(os.path.join(BUILD, "ballast.elf"), "rb") as file:
+        content = elfpatch.patched(file.read(), function, code)
+    with open(path, "wb") as file:
+        file.write(content)
+    return path
+
+
 def make_image(case, folder):
     config, image = os.path.join(folder, "test.conf"), os.path.join(folder, "test.img")
     with open(config, "w", encoding="ascii") as file:
         file.write(case.config)
+    more = list(case.image)
+    if case.planted:
+        more += ["--hypervisor", plant(folder, *case.planted)]
     done = subprocess.run([sys.executable, os.path.join(ROOT, "tools", "mkimage.py"), "--config",
-                           config, "--out", image, *case.image], cwd=ROOT, capture_output=True,
+                           config, "--out", image, *more], cwd=ROOT, capture_output=True,
                           text=True, check=False)
     if done.returncode:
         raise CaseFailed(f"mkimage: {done.stderr.strip()}")
