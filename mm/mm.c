@@ -24,12 +24,13 @@
 #include "mm/wait.h"
 
 #define POLICY_INTERVAL 10u  /* ticks between questions to the policy */
-#define SHARE_PORTION   16u  /* pages the sharing scan looks at in one step */
+#define SHARE_PORTIONS  4u   /* steps a tick's share of the sharing scan is spread over */
 #define SHARE_HURRY     4u   /* times as many a tick when memory is short */
 #define AGE_BUDGET      256u /* pages looked at for the working-set estimate per tick */
 
 struct core core;
 static bool ages_due;
+static uint32_t share_portion;
 static uint32_t share_left; /* pages the scan may still look at before the next tick */
 
 void mm_config_default(struct mm_config *config)
@@ -140,7 +141,7 @@ static void watch_swap(void)
 /* So many pages a tick, in small portions, so that guests run in between. */
 static bool share_within_budget(void)
 {
-    uint32_t pages = share_left < SHARE_PORTION ? share_left : SHARE_PORTION;
+    uint32_t pages = share_left < share_portion ? share_left : share_portion;
     if (pages == 0 || !core_tier_works(MM_TIER_SHARE))
         return false;
     share_left -= pages;
@@ -174,6 +175,7 @@ void mm_tick(void)
     core.ticks++;
     ages_due = true;
     share_left = core.config.share_pages * (core.state >= MM_CLEAR ? SHARE_HURRY : 1);
+    share_portion = (share_left + SHARE_PORTIONS - 1) / SHARE_PORTIONS;
     reclaim_update_state();
     if (core.ticks % POLICY_INTERVAL == 1)
         policy_apply();

@@ -60,6 +60,7 @@ static void written(struct swap_io *io, enum swap_status status)
         back_to_private(record);
         return;
     }
+    vm->dry_pages = 0;
     commit_out(record, entry_away(HOME_SWAP, io->slot.v));
     core_count(MM_HOST_freed_swap, 1);
     vm_count(vm, MM_VM_out_swap, 1);
@@ -145,7 +146,8 @@ static void out(struct pageout *batch, struct inflight *record)
         return;
     }
     enum pool_result result = POOL_INCOMPRESSIBLE;
-    if (core_tier_works(MM_TIER_COMPRESS)) {
+    if (core_tier_works(MM_TIER_COMPRESS) &&
+        !(batch->past_pool && core_tier_works(MM_TIER_SWAP))) {
         result = out_pool(record, page);
         core_count(MM_HOST_pool_refused, result == POOL_INCOMPRESSIBLE);
         batch->pool_full |= result == POOL_FULL || result == POOL_NO_FRAME;

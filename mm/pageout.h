@@ -18,6 +18,7 @@
 struct pageout {
     struct mm_vm *vm;
     unsigned count;
+    bool past_pool; /* straight to swap: the VM pays for its pool objects as well */
     struct inflight *records[PAGEOUT_BATCH];
     /* What pageout_run() did: */
     uint32_t freed;   /* frames free now */

@@ -36,6 +36,7 @@ static void written(struct swap_io *io, enum swap_status status)
            entry_payload(leaf.entry) == inflight_index(record));
     if (status == SWAP_OK) {
         counted_set_swap(record->object, io->slot);
+        record->vm->dry_pages = 0;
         leave(&leaf, record->frame, record->object);
     } else {
         machine_event(MM_EVENT_SWAP_ERROR, record->vm, io->slot.v, status);

@@ -159,9 +159,9 @@ static void consider(struct mm_vm *vm, struct leaf *leaf, struct pageout *batch,
 
 /* Moves the VM's hand on until `want` pages are on their way or the budget is
  * spent; returns frames freed or soon to be. */
-static uint32_t take_from(struct mm_vm *vm, uint32_t want, bool *pool_full)
+static uint32_t take_from(struct mm_vm *vm, uint32_t want, bool past_pool, bool *pool_full)
 {
-    struct pageout batch = { .vm = vm };
+    struct pageout batch = { .vm = vm, .past_pool = past_pool };
     bool cleared = false;
     for (uint32_t n = 0; n < LOOK_BUDGET; n++) {
         if (batch.count + batch.freed + batch.started >= want || batch.count == PAGEOUT_BATCH)
@@ -178,7 +178,8 @@ static uint32_t take_from(struct mm_vm *vm, uint32_t want, bool *pool_full)
     if (cleared && batch.count == 0)
         core_flush(vm);
     pageout_run(&batch);
-    if (batch.freed + batch.started > 0)
+    /* What was started counts when it is done: writes may fail for ever. */
+    if (batch.freed > 0)
         vm->dry_pages = 0;
     *pool_full |= batch.pool_full;
     return batch.freed + batch.started;
@@ -196,10 +197,12 @@ static uint32_t keep_limits(bool *pool_full)
         if (!vm->limit_waiter && resident <= limit)
             continue;
         uint32_t goal = limit > 2 * LIMIT_SLACK ? limit - LIMIT_SLACK : limit / 2;
-        if (resident > goal)
-            moved += take_from(vm, PAGEOUT_BATCH, pool_full);
-        else
+        if (resident <= goal)
             vm->limit_waiter = false;
+        else if (!is_dry(vm))
+            moved += take_from(vm, PAGEOUT_BATCH, true, pool_full);
+        else if (vm->pool_bytes > 0 && core_tier_works(MM_TIER_SWAP))
+            moved += pageout_write_back(WRITE_BACK_BATCH);
     }
     return moved;
 }
@@ -208,7 +211,7 @@ static uint32_t page_out(bool *pool_full)
 {
     int64_t above;
     struct mm_vm *vm = can_page_out() ? furthest(false, &above) : NULL;
-    return vm ? take_from(vm, PAGEOUT_BATCH, pool_full) : 0;
+    return vm ? take_from(vm, PAGEOUT_BATCH, false, pool_full) : 0;
 }
 
 /* ---- the pool ----------------------------------------------------------------------------- */
