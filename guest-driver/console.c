@@ -11,16 +11,18 @@
 #include "guest-driver/cpu.h"
 #include "lib/fmt.h"
 
-#define UART_DATA         (GUEST_CONSOLE_PORT + 0)
-#define UART_INTERRUPTS   (GUEST_CONSOLE_PORT + 1)
-#define UART_FIFO         (GUEST_CONSOLE_PORT + 2)
-#define UART_LINE_CONTROL (GUEST_CONSOLE_PORT + 3)
-#define UART_LINE_STATUS  (GUEST_CONSOLE_PORT + 5)
+#define UART_DATA          (GUEST_CONSOLE_PORT + 0)
+#define UART_INTERRUPTS    (GUEST_CONSOLE_PORT + 1)
+#define UART_FIFO          (GUEST_CONSOLE_PORT + 2)
+#define UART_LINE_CONTROL  (GUEST_CONSOLE_PORT + 3)
+#define UART_MODEM_CONTROL (GUEST_CONSOLE_PORT + 4)
+#define UART_LINE_STATUS   (GUEST_CONSOLE_PORT + 5)
 
 #define LINE_CONTROL_8N1     0x03
 #define LINE_CONTROL_DIVISOR 0x80
 #define LINE_STATUS_EMPTY    0x20
 #define FIFO_ENABLE_CLEAR    0x07
+#define MODEM_READY          0x03 /* DTR, RTS; no loopback */
 
 /* A host that never drains the transmitter must not hang the guest. */
 #define UART_POLL_MAX 10000
@@ -33,6 +35,7 @@ void console_init(void)
     port_write8(UART_INTERRUPTS, 0);
     port_write8(UART_LINE_CONTROL, LINE_CONTROL_8N1);
     port_write8(UART_FIFO, FIFO_ENABLE_CLEAR);
+    port_write8(UART_MODEM_CONTROL, MODEM_READY);
 }
 
 static void console_char(char c)
