@@ -76,6 +76,16 @@ static void test_open_ranges(void **state)
     assert_int_equal(open_area(), SWAP_OPEN_OK);
 }
 
+/* Up to the very last sector of the disk, which is then used. */
+static void test_open_at_the_end(void **state)
+{
+    (void)state;
+    format(DISK_SECTORS - AREA_FIRST);
+    assert_int_equal(swap_open(&device, AREA_FIRST, area_sectors + 1), SWAP_OPEN_TOO_SMALL);
+    assert_int_equal(open_area(), SWAP_OPEN_OK);
+    assert_int_equal(swap_capacity_pages(), (DISK_SECTORS - AREA_FIRST - 8) / 9);
+}
+
 static void test_open_read_errors(void **state)
 {
     (void)state;
@@ -152,6 +162,7 @@ int main(void)
         CLOSED(test_open_flipped),
         CLOSED(test_open_fields),
         CLOSED(test_open_ranges),
+        CLOSED(test_open_at_the_end),
         CLOSED(test_open_read_errors),
         CLOSED(test_open_no_memory),
         CLOSED(test_mkswap),
