@@ -227,9 +227,10 @@ static void proc_set(struct vmx *vmx, uint32_t proc)
 static void entry_refused(struct vcpu *vcpu, enum vmx_result result)
 {
     uint32_t error = result == VMX_FAIL_VALID ? (uint32_t)vmread(VMCS_INSTRUCTION_ERROR) : 0;
-    const char *rule = vmx_check_entry();
-    log_warn("VT-x: entry refused: %s (%u): %s", vmx_error_name(error), error,
-             rule ? rule : "no broken rule found");
+    bool by_rule = error == VMX_ERROR_CONTROLS || error == VMX_ERROR_HOST_STATE;
+    const char *rule = by_rule ? vmx_check_entry() : NULL;
+    log_warn("VT-x: entry refused: %s (%u)%s%s", vmx_error_name(error), error, rule ? ": " : "",
+             rule ? rule : "");
     vcpu->exit.kind = EXIT_ENTRY_FAILED;
     vcpu->exit.raw = error;
 }

@@ -141,6 +141,10 @@
 #define RIGHTS_TSS_BUSY 0x008bu
 #define RIGHTS_LDT      0x0082u
 
+/* 30.4 VM-instruction error numbers; all of them in words: vmx_error_name() */
+#define VMX_ERROR_CONTROLS   7u
+#define VMX_ERROR_HOST_STATE 8u
+
 /* ---- Appendix C: exit reasons -------------------------------------------------- */
 
 #define EXIT_REASON_ENTRY_FAILED (1u << 31)
