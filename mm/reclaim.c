@@ -102,15 +102,8 @@ static bool is_dry(const struct mm_vm *vm)
     return vm->dry_pages > (uint64_t)DRY_ROUNDS * vm->config.pages + LOOK_BUDGET;
 }
 
-/* What nobody may take from a VM. */
-static uint32_t kept(const struct mm_vm *vm)
-{
-    uint32_t floor = vm_floor(&vm->config);
-    return vm->config.reserve_pages > floor ? vm->config.reserve_pages : floor;
-}
-
-/* The VM furthest above its target; without one, the one furthest above what it
- * is guaranteed. NULL: nobody has anything to give. `dry`: also those that gave
+/* The VM furthest above its target; without one, the one furthest above its
+ * reservation; floors are guarded page by page. NULL: nobody has anything to give. `dry`: also those that gave
  * nothing lately. */
 static struct mm_vm *furthest(bool dry, int64_t *above)
 {
@@ -121,7 +114,7 @@ static struct mm_vm *furthest(bool dry, int64_t *above)
         if (!vm || vm->stopped || (!dry && is_dry(vm)))
             continue;
         int64_t resident = vm_resident(vm), over = resident - vm->target;
-        int64_t beyond = resident - kept(vm);
+        int64_t beyond = resident - vm->config.reserve_pages;
         if (beyond <= 0)
             continue;
         if (over > most) {
@@ -139,6 +132,14 @@ static struct mm_vm *furthest(bool dry, int64_t *above)
 
 /* ---- paging out --------------------------------------------------------------------------- */
 
+/* Of a merged frame with many sharers, none frees anything by leaving: those
+ * wait for the second round, unless their content is stored already. */
+static bool is_worth_leaving(const struct leaf *leaf, uint64_t round)
+{
+    const struct frame *frame = frame_at(entry_frame(leaf->entry));
+    return round >= 1 || frame->shared.count <= 2 || frame_has(frame, FRAME_OBJECT);
+}
+
 /* One page under the hand. */
 static void consider(struct mm_vm *vm, struct leaf *leaf, struct pageout *batch, bool *cleared)
 {
@@ -149,7 +150,7 @@ static void consider(struct mm_vm *vm, struct leaf *leaf, struct pageout *batch,
             pageout_add(batch, leaf);
         return;
     case HOME_SHARED:
-        if (round >= 1 && (age_look(leaf, cleared) || round >= 2))
+        if (is_worth_leaving(leaf, round) && (age_look(leaf, cleared) || round >= 2))
             pageout_shared(leaf, batch);
         return;
     default:
