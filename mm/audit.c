@@ -34,8 +34,7 @@ struct audit {
     uint64_t leaf_objects, objects;
 };
 
-static void report(struct audit *a, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+static void report(struct audit *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void report(struct audit *a, const char *format, ...)
 {
     char line[160];

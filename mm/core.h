@@ -16,7 +16,7 @@ struct core {
     uint32_t min_free;                        /* frames */
     uint64_t counters[MM_HOST_COUNTER_COUNT]; /* those of kind C, and peaks */
     uint32_t shared_leaves;                   /* leaf entries with home SHARED, all VMs */
-    bool swap_worked;              /* at the last step */
+    bool swap_worked;                         /* at the last step */
     struct spinlock step_lock; /* mm_step(), mm_tick(), create, destroy, audit: outermost */
 };
 extern struct core core;

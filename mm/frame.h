@@ -37,15 +37,16 @@ enum frame_kind {
 };
 
 /* Descriptor flags; meaning depends on the kind. */
-#define FRAME_PROTECTED 0x01u /* PRIVATE: brought in for a vCPU that has not run since, or floor   \
-                               */
-#define FRAME_PINNED   0x02u  /* PRIVATE: the hypervisor holds a pointer (guest_pin) */
-#define FRAME_HASHED   0x04u  /* PRIVATE: hash is of the content at the last scan */
-#define FRAME_INDEXED  0x08u  /* PRIVATE, SHARED: linked in the share index */
-#define FRAME_OBJECT   0x10u  /* SHARED: being paged out; link is its counted object */
-#define FRAME_COLD     0x20u  /* PRIVATE: not accessed between the last two looks at it */
-#define FRAME_ACTIVE   0x80u  /* PRIVATE: accessed since the working-set estimate looked at it */
-#define FRAME_STUBBORN 0x40u  /* PRIVATE: did not compress, and has not been written since */
+#define FRAME_PROTECTED                                                                            \
+    0x01u                    /* PRIVATE: brought in for a vCPU that has not run since, or floor    \
+                              */
+#define FRAME_PINNED   0x02u /* PRIVATE: the hypervisor holds a pointer (guest_pin) */
+#define FRAME_HASHED   0x04u /* PRIVATE: hash is of the content at the last scan */
+#define FRAME_INDEXED  0x08u /* PRIVATE, SHARED: linked in the share index */
+#define FRAME_OBJECT   0x10u /* SHARED: being paged out; link is its counted object */
+#define FRAME_COLD     0x20u /* PRIVATE: not accessed between the last two looks at it */
+#define FRAME_ACTIVE   0x80u /* PRIVATE: accessed since the working-set estimate looked at it */
+#define FRAME_STUBBORN 0x40u /* PRIVATE: did not compress, and has not been written since */
 
 struct frame {
     uint8_t kind;

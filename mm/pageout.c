@@ -71,8 +71,7 @@ static void written(struct swap_io *io, enum swap_status status)
 bool pageout_may(const struct leaf *leaf)
 {
     const struct frame *frame = frame_at(entry_frame(leaf->entry));
-    if (entry_home(leaf->entry) != HOME_PRIVATE ||
-        frame_has(frame, FRAME_PINNED | FRAME_PROTECTED))
+    if (entry_home(leaf->entry) != HOME_PRIVATE || frame_has(frame, FRAME_PINNED | FRAME_PROTECTED))
         return false;
     if (core_tier_works(MM_TIER_SWAP))
         return true;
@@ -102,8 +101,7 @@ static bool out_uniform(struct inflight *record, const void *page)
     struct mm_vm *vm = record->vm;
     uint64_t word;
     unsigned index = 0;
-    if (!hash_page_uniform(page, &word) ||
-        (word != 0 && !fill_take(&vm->fill, word, &index)))
+    if (!hash_page_uniform(page, &word) || (word != 0 && !fill_take(&vm->fill, word, &index)))
         return false;
     commit_out(record, entry_away(word == 0 ? HOME_ZERO : HOME_FILL, index));
     core_count(MM_HOST_freed_zero, 1);
@@ -122,8 +120,7 @@ static enum pool_result out_pool(struct inflight *record, const void *page)
     if (result != POOL_OK)
         return result;
     pool_stats_get(&after);
-    __atomic_fetch_add(&vm->pool_bytes, after.object_bytes - before.object_bytes,
-                       __ATOMIC_RELAXED);
+    __atomic_fetch_add(&vm->pool_bytes, after.object_bytes - before.object_bytes, __ATOMIC_RELAXED);
     commit_out(record, entry_away(HOME_POOL, location.v));
     core_count(MM_HOST_freed_compress, 1);
     vm_count(vm, MM_VM_out_pool, 1);
@@ -146,8 +143,7 @@ static void out(struct pageout *batch, struct inflight *record)
         return;
     }
     enum pool_result result = POOL_INCOMPRESSIBLE;
-    if (core_tier_works(MM_TIER_COMPRESS) &&
-        !(batch->past_pool && core_tier_works(MM_TIER_SWAP))) {
+    if (core_tier_works(MM_TIER_COMPRESS) && !(batch->past_pool && core_tier_works(MM_TIER_SWAP))) {
         result = out_pool(record, page);
         core_count(MM_HOST_pool_refused, result == POOL_INCOMPRESSIBLE);
         batch->pool_full |= result == POOL_FULL || result == POOL_NO_FRAME;

@@ -26,7 +26,7 @@
 #define COMPACT_BATCH    32u  /* objects */
 #define LIMIT_SLACK      16u  /* pages a VM at its limit is brought below it */
 #define DRY_ROUNDS       3u
-#define LEAST_MIN_FREE   96u  /* frames: below that, the states lie too close to each other */
+#define LEAST_MIN_FREE   96u /* frames: below that, the states lie too close to each other */
 
 static struct {
     uint32_t enter[MM_STATE_COUNT]; /* the state holds below this many free frames */
@@ -57,8 +57,8 @@ void reclaim_init(void)
 {
     const struct mm_config *c = &core.config;
     uint64_t managed = frame_managed_count();
-    uint64_t min_free = c->min_free_permille ? managed * c->min_free_permille / 1000
-                                             : default_min_free(managed);
+    uint64_t min_free =
+        c->min_free_permille ? managed * c->min_free_permille / 1000 : default_min_free(managed);
     core.min_free = (uint32_t)min_free;
     r.enter[MM_HIGH] = UINT32_MAX;
     r.enter[MM_CLEAR] = core.min_free;
@@ -103,8 +103,8 @@ static bool is_dry(const struct mm_vm *vm)
 }
 
 /* The VM furthest above its target; without one, the one furthest above its
- * reservation; floors are guarded page by page. NULL: nobody has anything to give. `dry`: also those that gave
- * nothing lately. */
+ * reservation; floors are guarded page by page. NULL: nobody has anything to give. `dry`: also
+ * those that gave nothing lately. */
 static struct mm_vm *furthest(bool dry, int64_t *above)
 {
     struct mm_vm *best = NULL, *spare = NULL;
