@@ -47,6 +47,12 @@ CASES = [
     harmless("silent", "rounds=2", title="has no balloon driver"),
     harmless("retouch", "rounds=2", title="uses what it gave up"),
     harmless("mmio", title="odd accesses to devices"),
+    harmless("garbage", title="senseless queues"),
+    Case("hostile guest: senseless instructions, ports, MSRs and device accesses",
+         host("28M") + VICTIM + hostile("wild", "seed=11 rounds=500 kinds=127"),
+         [verified("victim", pages=3000), verified("hostile", pages=0)]),
+    stopped("wild", r"(?i)instruction|outside of memory|triple fault|status 5|halted|duration",
+            "seed=1 rounds=1000", title="random code"),
     Case("vector registers of two guests", host("64M") +
          vm("one", "seed=1 rounds=200", memory="16M", image=image("fpu")) +
          vm("two", "seed=2 rounds=200", memory="16M", image=image("fpu")),

@@ -93,8 +93,11 @@ static void hard_instructions(void)
 
 int guest_main(const struct guest_boot *boot)
 {
+    struct hostile_memory memory;
     if (!raw_find(boot))
         return GUEST_STATUS_DRIVER;
+    hostile_memory_init(&memory, boot);
+    hostile_memory_fill(&memory);
     odd_registers();
     sweep_reads(GUEST_VIRTIO_BASE, GUEST_VIRTIO_SIZE + 16);
     check_device("after odd reads");
@@ -107,7 +110,8 @@ int guest_main(const struct guest_boot *boot)
     sweep_reads(GUEST_LAPIC_BASE, 0x400);
     if (hostile_number(boot, "hard", 0))
         hard_instructions();
-    guest_report(0, bad_count);
+    hostile_memory_verify(&memory);
     console_line("mmio: %u surprises", bad_count);
-    return bad_count ? GUEST_STATUS_MISMATCH : GUEST_STATUS_OK;
+    int status = hostile_memory_finish(&memory, "mmio");
+    return bad_count && !status ? GUEST_STATUS_DRIVER : status;
 }
