@@ -1,7 +1,7 @@
 """One run of an image on a machine: from a copy of the image to its result.
 
 Used by run.py for a person and by the boot tests. The run is over when the
-machine stops by itself; one that printed its result gets a few seconds for
+machine stops by itself; one that printed its result gets a minute for
 that, one that reaches the time limit is stopped.
 """
 import os
@@ -15,7 +15,7 @@ RESULT_PREFIX = "ballast: result "
 TELEMETRY_START = b'{"record":"start"'
 RESULT_OK = RESULT_PREFIX + "ok"
 POLL_SECONDS = 0.1
-GRACE_SECONDS = 15
+GRACE_SECONDS = 60
 LEFT_BEHIND = ("console.log", "telemetry.jsonl", "disk.img", "disk.img.lock", "machine.log",
                "summary.txt", "report.html")
 
