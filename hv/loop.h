@@ -3,8 +3,9 @@
  * core a step, does a bounded share of every VM's device work, picks a vCPU, runs
  * it and handles its exit; idles when nobody can do anything.
  *
- * Interrupts are taken at VM exits and in idle only. Nothing waits in here: a
- * vCPU that has to wait sleeps and others run.
+ * Interrupts are taken at VM exits, at the top of a turn and in idle only, and
+ * handlers just record. Nothing waits in here: a vCPU that has to wait sleeps and
+ * others run.
  */
 #ifndef HV_LOOP_H
 #define HV_LOOP_H

@@ -70,8 +70,9 @@ void timer_arm(void)
         return;
     armed_for = next;
     uint64_t now = clock_now_ns();
+    uint64_t ahead = next > now ? next - now : 0;
     if (next == TIMER_NEVER)
         irq_timer_arm(0);
     else
-        irq_timer_arm(next > now ? next - now : 1);
+        irq_timer_arm(ahead > TIMER_AHEAD_MIN_NS ? ahead : TIMER_AHEAD_MIN_NS);
 }

@@ -15,6 +15,10 @@
 
 #define TIMER_NEVER UINT64_MAX
 
+/* The hardware never fires sooner than this, also when a deadline has passed: a
+ * guest that is entered gets to execute something, however slow the host is. */
+#define TIMER_AHEAD_MIN_NS 100000u
+
 struct timer {
     struct list_node link;
     uint64_t deadline; /* clock_now_ns() */
