@@ -21,7 +21,8 @@ FIGURE = re.compile(r"^figure: (.*)$", re.M)
 def run(program, timeout):
     started = time.monotonic()
     environment = dict(os.environ, CMOCKA_MESSAGE_OUTPUT="stdout",
-                       UBSAN_OPTIONS="print_stacktrace=1")
+                       UBSAN_OPTIONS="print_stacktrace=1",
+                       ASAN_OPTIONS="detect_leaks=0")
     try:
         done = subprocess.run([program], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, timeout=timeout, env=environment)

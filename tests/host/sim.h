@@ -47,9 +47,10 @@ struct sim_op {
 };
 
 struct sim_pin {
-    bool used, write;
+    bool used, write, merged; /* merged: of a shared frame; shows the content of that time */
     uint32_t gfn;
     void *page;
+    uint8_t *then;
 };
 
 struct sim_vcpu {
@@ -78,6 +79,8 @@ struct sim_vm {
     uint8_t *inflated;
     uint32_t inflated_count;
     bool driver; /* said DRIVER_OK */
+    unsigned rolls;
+    unsigned over_limit; /* steps in a row */
 };
 
 /* ---- CPUs ------------------------------------------------------------------- */
@@ -210,6 +213,8 @@ void sim_vm_config_default(struct mm_vm_config *config, uint32_t pages);
 struct sim_vm *sim_vm_add(const struct mm_vm_config *config);
 /* `pages` pages, no reservation, no limit, salt 1 + slot, one vCPU. */
 struct sim_vm *sim_vm_simple(uint32_t pages);
+/* The same with so many shares that all others have to give way to it. */
+struct sim_vm *sim_vm_greedy(uint32_t pages);
 /* Destroys it, pumping the machine while I/O is in flight. */
 void sim_vm_remove(struct sim_vm *vm);
 /* One try; false while I/O is in flight. */
@@ -229,6 +234,14 @@ enum mm_answer sim_do(struct sim_vcpu *vcpu, struct sim_op op);
 enum mm_answer sim_read(struct sim_vm *vm, uint32_t gfn);
 enum mm_answer sim_write(struct sim_vm *vm, uint32_t gfn, enum sim_content content, uint64_t value);
 enum mm_answer sim_write_word(struct sim_vm *vm, uint32_t gfn, uint16_t offset, uint64_t value);
+
+/*
+ * Brings 64 other pages in for this vCPU, so that what it touched before falls
+ * off its floor and may be taken or merged. Uses the VM's last SIM_ROLL_PAGES
+ * pages, which the test leaves alone.
+ */
+#define SIM_ROLL_PAGES (2 * MM_VCPU_FLOOR)
+void sim_roll_floor(struct sim_vcpu *vcpu);
 
 /* Pins through the core, checking content; slot index or -1. */
 int sim_pin(struct sim_vm *vm, struct sim_vcpu *vcpu, uint32_t gfn, bool write);

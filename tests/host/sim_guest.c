@@ -128,6 +128,15 @@ struct sim_vm *sim_vm_simple(uint32_t pages)
     return sim_vm_add(&config);
 }
 
+struct sim_vm *sim_vm_greedy(uint32_t pages)
+{
+    struct mm_vm_config config;
+    sim_vm_config_default(&config, pages);
+    config.salt = (uint16_t)(1 + (free_slot() - sim.vms));
+    config.shares = 1000000;
+    return sim_vm_add(&config);
+}
+
 static void leave_all(struct sim_vm *vm)
 {
     for (unsigned i = 0; i < sim.settings.cpus; i++)
@@ -352,7 +361,24 @@ void sim_meanwhile(void)
             act_meanwhile(i);
 }
 
+void sim_roll_floor(struct sim_vcpu *vcpu)
+{
+    struct sim_vm *vm = vcpu->vm;
+    uint32_t first = vm->config.pages - SIM_ROLL_PAGES;
+    /* Two groups in turn: a page that is on the floor does not push another off. */
+    first += vm->rolls++ % 2 * MM_VCPU_FLOOR;
+    for (uint32_t i = 0; i < MM_VCPU_FLOOR; i++) {
+        sim_inflate(vm, first + i);
+        sim_do(vcpu, (struct sim_op){ .kind = SIM_READ, .gfn = first + i });
+    }
+}
+
 /* ---- pins ---------------------------------------------------------------------------- */
+
+static uint32_t number_of_page(const void *page)
+{
+    return SIM_PFN_FIRST + (uint32_t)(((const uint8_t *)page - sim.arena) / PAGE_SIZE);
+}
 
 int sim_pin(struct sim_vm *vm, struct sim_vcpu *vcpu, uint32_t number, bool write)
 {
@@ -367,8 +393,10 @@ int sim_pin(struct sim_vm *vm, struct sim_vcpu *vcpu, uint32_t number, bool writ
         return -1;
     void *page = NULL;
     enum mm_answer answer;
-    if (vcpu)
+    if (vcpu) {
         sim_leave(vcpu->cpu);
+        vcpu->asleep = false;
+    }
     sim_trace("%s pin gfn %#x %s", vm->name, number, write ? "rw" : "r");
     uint64_t wakes = vcpu ? vcpu->wakes : 0;
     SIM_CORE(answer = mm_pin(vm->core, vcpu ? &vcpu->core : NULL, gfn(number),
@@ -379,7 +407,12 @@ int sim_pin(struct sim_vm *vm, struct sim_vcpu *vcpu, uint32_t number, bool writ
         return -1;
     sim_check(memcmp(page, sim_shadow(vm, number), PAGE_SIZE) == 0,
               "P5: %s gfn %#x differs when pinned", vm->name, number);
-    vm->pins[slot] = (struct sim_pin){ true, write, number, page };
+    vm->pins[slot] = (struct sim_pin){ .used = true, .write = write, .gfn = number, .page = page };
+    vm->pins[slot].merged = frame_at(pfn(number_of_page(page)))->kind == FRAME_SHARED;
+    vm->pins[slot].then = malloc(PAGE_SIZE);
+    memcpy(vm->pins[slot].then, page, PAGE_SIZE);
+    sim_check(!write || !vm->pins[slot].merged,
+              "P2: %s gfn %#x is pinned for writing in a shared frame", vm->name, number);
     if (write) {
         uint64_t value = rng_next(&sim.rng);
         memcpy((uint8_t *)page + 64, &value, 8);
@@ -388,25 +421,33 @@ int sim_pin(struct sim_vm *vm, struct sim_vcpu *vcpu, uint32_t number, bool writ
     return slot;
 }
 
+static void check_pinned(struct sim_vm *vm, struct sim_pin *pin)
+{
+    unsigned level;
+    uint64_t entry = sim_peek(vm, pin->gfn, &level);
+    sim_check(memcmp(pin->page, sim_shadow(vm, pin->gfn), PAGE_SIZE) == 0,
+              "P5: %s gfn %#x differs while pinned", vm->name, pin->gfn);
+    sim_check(level == 1 && entry & 7 &&
+                  (entry & 0x000ffffffffff000ull) >> PAGE_SHIFT == number_of_page(pin->page),
+              "%s gfn %#x left its frame while pinned", vm->name, pin->gfn);
+    if (pin->write) {
+        uint64_t value = rng_next(&sim.rng);
+        memcpy((uint8_t *)pin->page + 128, &value, 8);
+        memcpy(sim_shadow(vm, pin->gfn) + 128, &value, 8);
+    }
+}
+
 void sim_unpin(struct sim_vm *vm, int slot)
 {
     struct sim_pin *pin = &vm->pins[slot];
     sim_trace("%s unpin gfn %#x", vm->name, pin->gfn);
-    if (!vm->stopped) {
-        sim_check(memcmp(pin->page, sim_shadow(vm, pin->gfn), PAGE_SIZE) == 0,
-                  "P5: %s gfn %#x differs while pinned", vm->name, pin->gfn);
-        unsigned level;
-        uint64_t entry = sim_peek(vm, pin->gfn, &level);
-        sim_check(level == 1 && entry & 7 &&
-                      sim_frame((uint32_t)((entry & 0x000ffffffffff000ull) >> 12)) == pin->page,
-                  "%s gfn %#x left its frame while pinned", vm->name, pin->gfn);
-        if (pin->write) {
-            uint64_t value = rng_next(&sim.rng);
-            memcpy((uint8_t *)pin->page + 128, &value, 8);
-            memcpy(sim_shadow(vm, pin->gfn) + 128, &value, 8);
-        }
-    }
+    if (pin->merged)
+        sim_check(memcmp(pin->page, pin->then, PAGE_SIZE) == 0,
+                  "P5: %s gfn %#x: the merged frame changed while pinned", vm->name, pin->gfn);
+    else if (!vm->stopped)
+        check_pinned(vm, pin);
     SIM_CORE(mm_unpin(vm->core, gfn(pin->gfn)));
+    free(pin->then);
     pin->used = false;
 }
 
@@ -439,6 +480,7 @@ enum mm_balloon_result sim_deflate(struct sim_vm *vm, uint32_t number)
     sim_leave(vm->vcpus[0].cpu);
     sim.cpu = vm->vcpus[0].cpu;
     sim_trace("%s deflate gfn %#x", vm->name, number);
+    vm->vcpus[0].asleep = false;
     SIM_CORE(result = mm_balloon_deflate(&vm->vcpus[0].core, gfn(number)));
     if (number < vm->config.pages && vm->inflated[number]) {
         vm->inflated[number] = 0;

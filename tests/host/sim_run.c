@@ -12,6 +12,8 @@ static void on_frame_map(pfn_t number)
 {
     struct frame *frame = sim.running ? frame_at(number) : NULL;
     sim_check(!frame || frame->kind != FRAME_FREE, "the core touches free frame %#x", number.v);
+    /* In use again: it need not hold poison when it next becomes free. */
+    sim.poisoned[number.v - SIM_PFN_FIRST] = 0;
     sim_meanwhile();
 }
 
@@ -182,11 +184,11 @@ static struct sim_vm *random_vm(void)
 static void random_guest(struct sim_vm *vm)
 {
     struct sim_vcpu *vcpu = &vm->vcpus[rng_below(&sim.rng, vm->config.vcpu_count)];
-    if (vcpu->asleep)
-        return;
-    if (vcpu->op.kind == SIM_NO_OP)
-        vcpu->op = random_op(vm);
-    sim_vcpu_try(vcpu);
+    for (uint64_t n = 1 + rng_below(&sim.rng, 6); n > 0 && !vcpu->asleep && !vm->stopped; n--) {
+        if (vcpu->op.kind == SIM_NO_OP)
+            vcpu->op = random_op(vm);
+        sim_vcpu_try(vcpu);
+    }
 }
 
 static void random_balloon(struct sim_vm *vm)

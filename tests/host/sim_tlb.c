@@ -45,6 +45,8 @@ void sim_leave(unsigned cpu)
 
 void sim_tlb_flush(struct mm_vm *core)
 {
+    if (!mm_vm_context(core))
+        return; /* never ran */
     struct sim_vm *vm = sim_vm_of(core);
     /* Until the kick arrives, guests on other CPUs go on. */
     sim_meanwhile();

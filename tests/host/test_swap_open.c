@@ -158,15 +158,9 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CLOSED(test_open),
-        CLOSED(test_open_flipped),
-        CLOSED(test_open_fields),
-        CLOSED(test_open_ranges),
-        CLOSED(test_open_at_the_end),
-        CLOSED(test_open_read_errors),
-        CLOSED(test_open_no_memory),
-        CLOSED(test_mkswap),
-        CLOSED(test_names),
+        CLOSED(test_open),           CLOSED(test_open_flipped),    CLOSED(test_open_fields),
+        CLOSED(test_open_ranges),    CLOSED(test_open_at_the_end), CLOSED(test_open_read_errors),
+        CLOSED(test_open_no_memory), CLOSED(test_mkswap),          CLOSED(test_names),
     };
     return cmocka_run_group_tests_name("swap_open", tests, NULL, NULL);
 }

@@ -18,7 +18,7 @@
 #include "hv/dev_virtio.c"
 #include "hv/dev_balloon.c"
 
-#define PAGES 64u
+#define PAGES  64u
 #define MEMORY (PAGES * PAGE_SIZE)
 
 static uint8_t *memory;
@@ -165,7 +165,7 @@ void vm_end(struct vm *which, enum vm_end end, const char *format, ...)
 
 /* ---- a driver ------------------------------------------------------------------------- */
 
-#define DESC(q)    (0x1000u + (q) * 0x3000u)
+#define DESC(q)    (0x1000u + (q)*0x3000u)
 #define AVAIL(q)   (DESC(q) + 0x1000u)
 #define USED(q)    (DESC(q) + 0x2000u)
 #define BUFFER     0x20000u
@@ -450,16 +450,11 @@ static void bad_queues_are_refused(void **state)
 {
     (void)state;
     static const struct bad_queue bad[] = {
-        { 0, DESC(0), AVAIL(0), USED(0) },
-        { 3, DESC(0), AVAIL(0), USED(0) },
-        { 512, DESC(0), AVAIL(0), USED(0) },
-        { 8, DESC(0) + 8, AVAIL(0), USED(0) },
-        { 8, DESC(0), AVAIL(0) + 1, USED(0) },
-        { 8, DESC(0), AVAIL(0), USED(0) + 2 },
-        { 8, MEMORY, AVAIL(0), USED(0) },
-        { 8, DESC(0), MEMORY - 2, USED(0) },
-        { 8, DESC(0), AVAIL(0), UINT64_MAX - 3 },
-        { 8, DESC(0), DESC(0), USED(0) },
+        { 0, DESC(0), AVAIL(0), USED(0) },        { 3, DESC(0), AVAIL(0), USED(0) },
+        { 512, DESC(0), AVAIL(0), USED(0) },      { 8, DESC(0) + 8, AVAIL(0), USED(0) },
+        { 8, DESC(0), AVAIL(0) + 1, USED(0) },    { 8, DESC(0), AVAIL(0), USED(0) + 2 },
+        { 8, MEMORY, AVAIL(0), USED(0) },         { 8, DESC(0), MEMORY - 2, USED(0) },
+        { 8, DESC(0), AVAIL(0), UINT64_MAX - 3 }, { 8, DESC(0), DESC(0), USED(0) },
         { 8, DESC(0), AVAIL(0), DESC(0) + 64 },
     };
     for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -526,7 +521,8 @@ static void random_access(void)
     if (rng_below(&rng, 2))
         dev_virtio_read(&vm, offset, size);
     else
-        dev_virtio_write(&vm, offset, size, rng_below(&rng, 2) ? rng_next(&rng) : rng_below(&rng, 16));
+        dev_virtio_write(&vm, offset, size,
+                         rng_below(&rng, 2) ? rng_next(&rng) : rng_below(&rng, 16));
 }
 
 static void random_descriptor(unsigned q)

@@ -1,0 +1,262 @@
+/*
+ * The balloon, as the device model uses the core: hostile page numbers, pages in
+ * every home, drivers that lie, sleep or never answer.
+ */
+#include <string.h>
+
+#include "tests/host/homes.h"
+
+static struct sim_vm *vm;
+
+static void start(uint32_t frames, uint32_t pages)
+{
+    struct sim_settings settings;
+    sim_settings_default(&settings, 41);
+    settings.frames = frames;
+    sim_start(&settings);
+    vm = sim_vm_simple(pages);
+}
+
+static void out_of_range(void **state)
+{
+    static const uint32_t numbers[] = { 64, 65, 4096, 0xd0000, 0xfee00, 0xffffffff, 0x80000000 };
+    (void)state;
+    start(400, 64);
+    for (unsigned i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        assert_int_equal(sim_inflate(vm, numbers[i]), MM_BALLOON_OUT_OF_RANGE);
+        assert_int_equal(sim_deflate(vm, numbers[i]), MM_BALLOON_OUT_OF_RANGE);
+    }
+    assert_int_equal(sim_vm_counter(vm, MM_VM_balloon_out_of_range), 14);
+    assert_int_equal(sim_vm_counter(vm, MM_VM_balloon), 0);
+    sim_oracle(true);
+    sim_stop();
+}
+
+static void twice(void **state)
+{
+    (void)state;
+    start(400, 64);
+    sim_write(vm, 5, SIM_NOISE, 5);
+    uint32_t free = frame_free_count();
+    assert_int_equal(sim_inflate(vm, 5), MM_BALLOON_OK);
+    assert_int_equal(frame_free_count(), free + 1);
+    assert_int_equal(sim_inflate(vm, 5), MM_BALLOON_DONE_ALREADY);
+    assert_int_equal(sim_vm_counter(vm, MM_VM_balloon), 1);
+    assert_int_equal(sim_deflate(vm, 5), MM_BALLOON_OK);
+    assert_int_equal(sim_deflate(vm, 5), MM_BALLOON_DONE_ALREADY);
+    assert_int_equal(sim_deflate(vm, 6), MM_BALLOON_DONE_ALREADY);
+    assert_int_equal(sim_vm_counter(vm, MM_VM_balloon), 0);
+    assert_int_equal(sim_vm_counter(vm, MM_VM_balloon_done_already), 3);
+    assert_int_equal(sim_vm_counter(vm, MM_VM_inflated), 1);
+    assert_int_equal(sim_vm_counter(vm, MM_VM_deflated), 1);
+    sim_verify(vm);
+    sim_oracle(true);
+    sim_stop();
+}
+
+/* Touched without a deflate: a fresh zero page, charged and counted. */
+static void touched_again(void **state)
+{
+    (void)state;
+    start(400, 64);
+    for (uint32_t g = 0; g < 20; g++)
+        sim_write(vm, g, SIM_NOISE, g);
+    for (uint32_t g = 0; g < 20; g++)
+        assert_int_equal(sim_inflate(vm, g), MM_BALLOON_OK);
+    uint64_t resident = sim_vm_counter(vm, MM_VM_resident);
+    for (uint32_t g = 0; g < 20; g++)
+        assert_int_equal(sim_read(vm, g), MM_DONE); /* the oracle expects zeroes */
+    assert_int_equal(sim_vm_counter(vm, MM_VM_faults_balloon), 20);
+    assert_int_equal(sim_vm_counter(vm, MM_VM_resident), resident + 20);
+    assert_int_equal(sim_vm_counter(vm, MM_VM_balloon), 0);
+    assert_int_equal(sim_host_counter(MM_HOST_net_balloon), 0);
+    sim_oracle(true);
+    sim_stop();
+}
+
+static void shared_page(void **state)
+{
+    (void)state;
+    start(500, 64 + SIM_ROLL_PAGES);
+    for (uint32_t g = 0; g < 3; g++)
+        sim_write(vm, g, SIM_COMMON, 1);
+    sim_roll_floor(&vm->vcpus[0]);
+    for (unsigned i = 0; i < 3000 && homes_of(vm, 2) != HOME_SHARED; i++)
+        sim_pump();
+    assert_int_equal(homes_of(vm, 2), HOME_SHARED);
+    uint32_t free = frame_free_count();
+    uint64_t freed = sim_host_counter(MM_HOST_freed_balloon);
+    assert_int_equal(sim_inflate(vm, 0), MM_BALLOON_OK);
+    /* Counted net: another page still needs the frame. */
+    assert_int_equal(frame_free_count(), free);
+    assert_int_equal(homes_of(vm, 1), HOME_SHARED);
+    assert_int_equal(sim_inflate(vm, 1), MM_BALLOON_OK);
+    assert_int_equal(sim_inflate(vm, 2), MM_BALLOON_OK);
+    assert_int_equal(frame_free_count(), free + 1);
+    assert_int_equal(sim_host_counter(MM_HOST_freed_balloon), freed + 1);
+    sim_verify(vm);
+    sim_oracle(true);
+    sim_stop();
+}
+
+/* Every page of the guest, again and again, with the guest touching them. */
+static void storm(void **state)
+{
+    (void)state;
+    start(300, 128);
+    for (unsigned i = 0; i < 20000; i++) {
+        uint32_t number = (uint32_t)rng_below(&sim.rng, 130);
+        if (rng_below(&sim.rng, 2))
+            sim_inflate(vm, number);
+        else
+            sim_deflate(vm, number);
+        if (i % 64 == 0) {
+            sim_write(vm, (uint32_t)rng_below(&sim.rng, 128), SIM_TEXT, i);
+            sim_oracle(true);
+        }
+    }
+    assert_int_equal(sim_vm_counter(vm, MM_VM_balloon), vm->inflated_count);
+    sim_verify(vm);
+    sim_stop();
+}
+
+static void lying_driver(void **state)
+{
+    static const uint32_t lies[] = { 0, 1, 127, 128, 129, 0x7fffffff, 0xffffffff };
+    (void)state;
+    start(300, 128);
+    struct sim_vm *other = sim_vm_simple(400);
+    for (unsigned i = 0; i < 7; i++) {
+        mm_balloon_driver(vm->core, true, false, lies[i]);
+        struct mm_guest_stats stats;
+        memset(&stats, (int)(i * 37), sizeof stats);
+        mm_balloon_statistics(vm->core, &stats);
+        for (uint32_t g = 0; g < 128; g++)
+            sim_write(vm, g, SIM_NOISE, g + i);
+        for (uint32_t g = 0; g < 400; g += 2)
+            sim_write(other, g, SIM_NOISE, g + i);
+        sim_run(50);
+        assert_true(mm_balloon_target(vm->core) <= 128);
+        sim_oracle(true);
+    }
+    sim_verify(vm);
+    sim_verify(other);
+    sim_stop();
+}
+
+/* A driver that answers is asked, and what it gives is enough. */
+static void working_driver(void **state)
+{
+    (void)state;
+    struct sim_settings settings;
+    sim_settings_default(&settings, 43);
+    settings.frames = 500;
+    settings.core.min_free_permille = 200; /* time to act between the states */
+    settings.core.tiers[MM_TIER_COMPRESS] = false;
+    settings.core.tiers[MM_TIER_SHARE] = false;
+    sim_start(&settings);
+    vm = sim_vm_simple(300);
+    struct sim_vm *other = sim_vm_simple(300);
+    vm->driver = true;
+    mm_balloon_driver(vm->core, true, false, 0);
+    assert_int_equal(sim_vm_counter(vm, MM_VM_balloon_state), MM_DRIVER_IDLE);
+    for (uint32_t g = 0; g < 300; g++)
+        sim_write(vm, g, SIM_NOISE, g);
+    uint32_t most = 0;
+    for (uint32_t g = 0; g < 300; g++) {
+        sim_write(other, g, SIM_NOISE, 5000 + g);
+        sim_balloon_work(vm, 4);
+        sim_run(8);
+        if (vm->inflated_count > most)
+            most = vm->inflated_count;
+        if (g % 20 == 0)
+            sim_oracle(true);
+    }
+    assert_true(most > 20);
+    assert_true(sim_host_counter(MM_HOST_freed_balloon) > 0);
+    sim_verify(vm);
+    sim_verify(other);
+    sim_stop();
+}
+
+/* One that never answers is noticed, and the next tier does the work. */
+static void stuck_driver(void **state)
+{
+    (void)state;
+    struct sim_settings settings;
+    sim_settings_default(&settings, 44);
+    settings.frames = 500;
+    sim_start(&settings);
+    vm = sim_vm_simple(300);
+    struct sim_vm *other = sim_vm_simple(400);
+    mm_balloon_driver(vm->core, true, false, 0);
+    for (uint32_t g = 0; g < 300; g++)
+        sim_write(vm, g, SIM_NOISE, g);
+    bool stuck = false;
+    for (uint32_t g = 0; g < 400; g++) {
+        sim_write(other, g, SIM_NOISE, 5000 + g);
+        sim_run(20);
+        stuck |= sim_vm_counter(vm, MM_VM_balloon_state) == MM_DRIVER_STUCK;
+    }
+    assert_true(stuck);
+    assert_true(sim.events[MM_EVENT_BALLOON] > 0);
+    assert_true(sim_host_counter(MM_HOST_freed_swap) + sim_host_counter(MM_HOST_freed_compress) >
+                0);
+    sim_oracle(true);
+    sim_verify(vm);
+    sim_verify(other);
+    sim_stop();
+}
+
+/* The driver is reset in mid-inflate: the books stay exact. */
+static void reset(void **state)
+{
+    (void)state;
+    start(400, 128);
+    mm_balloon_driver(vm->core, true, false, 0);
+    for (uint32_t g = 0; g < 100; g++)
+        sim_write(vm, g, SIM_NOISE, g);
+    for (uint32_t g = 0; g < 50; g++)
+        sim_inflate(vm, g);
+    mm_balloon_driver(vm->core, false, false, 0);
+    assert_int_equal(sim_vm_counter(vm, MM_VM_balloon_state), MM_DRIVER_ABSENT);
+    sim_oracle(true);
+    assert_int_equal(sim_vm_counter(vm, MM_VM_balloon), 50);
+    mm_balloon_driver(vm->core, true, false, 0);
+    for (uint32_t g = 0; g < 50; g++)
+        assert_int_equal(sim_inflate(vm, g), MM_BALLOON_DONE_ALREADY);
+    mm_balloon_driver(vm->core, true, true, 0);
+    assert_int_equal(sim_vm_counter(vm, MM_VM_balloon_state), MM_DRIVER_FAILED);
+    sim_verify(vm);
+    sim_stop();
+}
+
+/* A VM without the device is never asked. */
+static void no_device(void **state)
+{
+    struct mm_vm_config config;
+    (void)state;
+    start(400, 64);
+    sim_vm_config_default(&config, 500);
+    config.balloon = false;
+    config.salt = 3;
+    struct sim_vm *bare = sim_vm_add(&config);
+    for (uint32_t g = 0; g < 500; g++)
+        sim_write(bare, g, SIM_NOISE, g);
+    assert_int_equal(mm_balloon_target(bare->core), 0);
+    assert_int_equal(sim_vm_counter(bare, MM_VM_balloon_state), MM_DRIVER_ABSENT);
+    sim_oracle(true);
+    sim_stop();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(out_of_range),   cmocka_unit_test(twice),
+        cmocka_unit_test(touched_again),  cmocka_unit_test(shared_page),
+        cmocka_unit_test(storm),          cmocka_unit_test(lying_driver),
+        cmocka_unit_test(working_driver), cmocka_unit_test(stuck_driver),
+        cmocka_unit_test(reset),          cmocka_unit_test(no_device),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,198 @@
+/*
+ * Frames: the allocator alone, over a few regions of arena memory.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/host/sim.h"
+
+#define FRAMES 600u
+
+static int setup(void **state)
+{
+    (void)state;
+    struct sim_settings settings = { .seed = 1, .cpus = 1, .frames = FRAMES };
+    sim_memory_start(&settings);
+    /* A hole of 20 frames and a bank that begins off a page. */
+    uint64_t start = (uint64_t)SIM_PFN_FIRST << PAGE_SHIFT;
+    const struct frame_region regions[] = {
+        { hpa(start), 400 * PAGE_SIZE },
+        { hpa(start + 420 * PAGE_SIZE + 100), 150 * PAGE_SIZE },
+    };
+    assert_true(frame_init(regions, 2));
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    sim_memory_stop();
+    return 0;
+}
+
+static void only_given_memory(void **state)
+{
+    (void)state;
+    assert_null(frame_at(pfn(SIM_PFN_FIRST - 1)));
+    assert_null(frame_at(pfn(0)));
+    assert_null(frame_at(PFN_NONE));
+    assert_true(frame_managed_count() > 500 && frame_managed_count() < 550);
+    assert_int_equal(frame_free_count(), frame_managed_count());
+    for (uint32_t i = 400; i <= 420; i++) {
+        struct frame *hole = frame_at(pfn(SIM_PFN_FIRST + i));
+        assert_true(!hole || hole->kind == FRAME_FIXED);
+    }
+    for (uint32_t i = 0; i < FRAMES; i++) {
+        struct frame *frame = frame_at(pfn(SIM_PFN_FIRST + i));
+        if (frame)
+            assert_int_equal(frame_number(frame).v, SIM_PFN_FIRST + i);
+    }
+}
+
+static void every_frame_once(void **state)
+{
+    static uint8_t given[FRAMES];
+    uint32_t count = 0, managed = frame_managed_count();
+    (void)state;
+    memset(given, 0, sizeof given);
+    for (;; count++) {
+        pfn_t frame = frame_alloc(FRAME_PRIVATE, FRAME_RECLAIM);
+        if (pfn_is_none(frame))
+            break;
+        assert_in_range(frame.v, SIM_PFN_FIRST, SIM_PFN_FIRST + FRAMES - 1);
+        assert_false(given[frame.v - SIM_PFN_FIRST]++);
+        assert_int_equal(frame_at(frame)->kind, FRAME_PRIVATE);
+        memset(sim_frame(frame.v), 0xee, PAGE_SIZE);
+    }
+    assert_int_equal(frame_kind_count(FRAME_PRIVATE), count);
+    assert_int_equal(count + frame_free_count(), managed);
+    for (uint32_t i = 0; i < FRAMES; i++)
+        if (given[i])
+            frame_free(pfn(SIM_PFN_FIRST + i));
+    assert_int_equal(frame_free_count(), managed);
+    assert_int_equal(frame_kind_count(FRAME_PRIVATE), 0);
+}
+
+/* P10: ordinary callers leave something for tables, those something for reclaim. */
+static void reserves(void **state)
+{
+    unsigned got[3] = { 0 };
+    (void)state;
+    for (unsigned urgency = FRAME_ORDINARY; urgency <= FRAME_RECLAIM; urgency++)
+        while (!pfn_is_none(frame_alloc(FRAME_PRIVATE, (enum frame_urgency)urgency)))
+            got[urgency]++;
+    assert_true(got[FRAME_ORDINARY] > 100);
+    assert_true(got[FRAME_TABLES] >= 1);
+    assert_true(got[FRAME_RECLAIM] >= 1);
+    assert_true(frame_reserve_count() >= got[FRAME_TABLES] + got[FRAME_RECLAIM]);
+}
+
+/* P13: merged content lies in frames drawn at random from one region. */
+static void shared_at_random(void **state)
+{
+    enum { DRAWS = 20000, BINS = 8 };
+    uint32_t low = UINT32_MAX, high = 0;
+    static uint32_t hits[FRAMES];
+    memset(hits, 0, sizeof hits);
+    (void)state;
+    for (unsigned i = 0; i < DRAWS; i++) {
+        pfn_t frame = frame_alloc_shared();
+        assert_false(pfn_is_none(frame));
+        assert_int_equal(frame_at(frame)->kind, FRAME_SHARED);
+        hits[frame.v - SIM_PFN_FIRST]++;
+        if (frame.v < low)
+            low = frame.v;
+        if (frame.v > high)
+            high = frame.v;
+        frame_free(frame);
+    }
+    unsigned size = high - low + 1;
+    assert_true(size >= 8);
+    /* Chi-square over the region, one bin a frame; mean + 5 standard deviations. */
+    double expected = (double)DRAWS / size, chi = 0;
+    for (uint32_t i = low; i <= high; i++) {
+        double off = hits[i - SIM_PFN_FIRST] - expected;
+        chi += off * off / expected;
+    }
+    printf("figure: P13: chi-square %.1f over %u frames of the share region\n", chi, size);
+    double limit = (size - 1) + 5 * 1.4142 * 32; /* sqrt(2 k), k below 1024 */
+    assert_true(chi < limit);
+    /* Adjacent draws are not neighbours as a rule. */
+    unsigned neighbours = 0;
+    uint32_t last = 0;
+    for (unsigned i = 0; i < 1000; i++) {
+        pfn_t frame = frame_alloc_shared();
+        neighbours += frame.v - last == 1;
+        last = frame.v;
+        frame_free(frame);
+    }
+    assert_true(neighbours < 200);
+}
+
+static void shared_until_empty(void **state)
+{
+    unsigned count = 0;
+    (void)state;
+    while (!pfn_is_none(frame_alloc_shared()))
+        count++;
+    assert_true(count >= 8);
+    assert_int_equal(frame_kind_count(FRAME_SHARED), count);
+}
+
+static void random_use(void **state)
+{
+    static pfn_t held[FRAMES];
+    unsigned count = 0;
+    uint32_t managed = frame_managed_count();
+    (void)state;
+    for (unsigned i = 0; i < 50000; i++) {
+        if (count && rng_below(&sim.rng, 2)) {
+            unsigned which = (unsigned)rng_below(&sim.rng, count);
+            frame_free(held[which]);
+            held[which] = held[--count];
+        } else {
+            pfn_t frame = rng_below(&sim.rng, 4)
+                              ? frame_alloc((enum frame_kind)(FRAME_POOL + rng_below(&sim.rng, 2)),
+                                            FRAME_RECLAIM)
+                              : frame_alloc_shared();
+            if (!pfn_is_none(frame))
+                held[count++] = frame;
+        }
+        assert_int_equal(frame_free_count() + count, managed);
+    }
+}
+
+static void double_free_is_noticed(void **state)
+{
+    (void)state;
+    pfn_t frame = frame_alloc(FRAME_PRIVATE, FRAME_ORDINARY);
+    frame_free(frame);
+    expect_panic(frame_free(frame));
+}
+
+static void nothing_to_manage(void **state)
+{
+    (void)state;
+    const struct frame_region none = { hpa(0), 0 };
+    const struct frame_region tiny = { hpa((uint64_t)SIM_PFN_FIRST << PAGE_SHIFT), 100 };
+    assert_false(frame_init(&none, 0));
+    assert_false(frame_init(&none, 1));
+    assert_false(frame_init(&tiny, 1));
+}
+
+int main(void)
+{
+#define WITH_FRAMES(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        WITH_FRAMES(only_given_memory),
+        WITH_FRAMES(every_frame_once),
+        WITH_FRAMES(reserves),
+        WITH_FRAMES(shared_at_random),
+        WITH_FRAMES(shared_until_empty),
+        WITH_FRAMES(random_use),
+        WITH_FRAMES(double_free_is_noticed),
+        WITH_FRAMES(nothing_to_manage),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,138 @@
+/*
+ * mm_pin(): the hypervisor's only way to guest memory.
+ */
+#include <string.h>
+
+#include "tests/host/sim.h"
+
+static struct sim_vm *vm;
+
+static int setup(void **state)
+{
+    struct sim_settings settings;
+    (void)state;
+    sim_settings_default(&settings, 11);
+    settings.frames = 300;
+    sim_start(&settings);
+    vm = sim_vm_simple(128);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    sim_stop();
+    return 0;
+}
+
+static void reads_and_writes(void **state)
+{
+    (void)state;
+    sim_write(vm, 5, SIM_TEXT, 5);
+    int pin = sim_pin(vm, NULL, 5, true);
+    assert_true(pin >= 0);
+    sim_unpin(vm, pin);
+    /* A page never touched. */
+    pin = sim_pin(vm, &vm->vcpus[0], 6, true);
+    assert_true(pin >= 0);
+    sim_oracle(true);
+    sim_unpin(vm, pin);
+    sim_verify(vm);
+}
+
+static void outside_of_memory(void **state)
+{
+    void *page = NULL;
+    (void)state;
+    assert_int_equal(mm_pin(vm->core, &vm->vcpus[0].core, gfn(128), MM_READ, &page), MM_NO_PAGE);
+    assert_int_equal(mm_pin(vm->core, NULL, gfn(UINT32_MAX), MM_WRITE, &page), MM_NO_PAGE);
+    assert_int_equal(mm_pin(vm->core, NULL, gfn(0xd0000), MM_WRITE, &page), MM_NO_PAGE);
+    sim_oracle(true);
+}
+
+/* The same page pinned twice is unpinned twice. */
+static void nested(void **state)
+{
+    void *one, *two;
+    (void)state;
+    assert_int_equal(mm_pin(vm->core, &vm->vcpus[0].core, gfn(9), MM_WRITE, &one), MM_DONE);
+    assert_int_equal(mm_pin(vm->core, &vm->vcpus[0].core, gfn(9), MM_READ, &two), MM_DONE);
+    assert_ptr_equal(one, two);
+    mm_unpin(vm->core, gfn(9));
+    assert_int_not_equal(sim_inflate(vm, 9), MM_BALLOON_OK);
+    mm_unpin(vm->core, gfn(9));
+    assert_int_equal(sim_inflate(vm, 9), MM_BALLOON_OK);
+}
+
+static void balloon_refuses_a_pinned_page(void **state)
+{
+    (void)state;
+    sim_write(vm, 3, SIM_NOISE, 1);
+    int pin = sim_pin(vm, &vm->vcpus[0], 3, true);
+    assert_int_equal(sim_inflate(vm, 3), MM_BALLOON_PINNED);
+    assert_int_equal(sim_vm_counter(vm, MM_VM_balloon_pinned), 1);
+    sim_unpin(vm, pin);
+    assert_int_equal(sim_inflate(vm, 3), MM_BALLOON_OK);
+}
+
+/* Pinned pages stay while everything else is driven out. */
+static void pinned_pages_stay(void **state)
+{
+    int pins[4];
+    struct sim_vm *other = sim_vm_simple(160), *third = sim_vm_simple(160);
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        sim_write(vm, (uint32_t)i, i < 2 ? SIM_TEXT : SIM_COMMON, 3);
+        pins[i] = sim_pin(vm, &vm->vcpus[0], (uint32_t)i, i % 2);
+        assert_true(pins[i] >= 0);
+    }
+    for (unsigned round = 0; round < 3; round++)
+        for (uint32_t g = 0; g < 160; g++) {
+            sim_write(other, g, SIM_NOISE, g);
+            sim_write(third, g, SIM_COMMON, g);
+            if (g % 16 == 0)
+                sim_oracle(true);
+        }
+    for (int i = 0; i < 4; i++)
+        sim_unpin(vm, pins[i]);
+    sim_settle();
+    sim_verify(vm);
+    sim_verify(other);
+    sim_verify(third);
+}
+
+/* Pages in every home come back through a pin. */
+static void from_every_home(void **state)
+{
+    struct sim_vm *other = sim_vm_simple(400);
+    (void)state;
+    for (uint32_t g = 0; g < 128; g++)
+        sim_write(vm, g, (enum sim_content)(g % SIM_CONTENT_COUNT), g);
+    for (uint32_t g = 0; g < 400; g++)
+        sim_write(other, g, SIM_NOISE, 1000 + g);
+    for (uint32_t g = 0; g < 128; g++) {
+        int pin;
+        for (unsigned i = 0; (pin = sim_pin(vm, NULL, g, g % 2)) < 0; i++) {
+            assert_true(i < 10000);
+            sim_pump();
+        }
+        sim_unpin(vm, pin);
+    }
+    sim_oracle(true);
+    sim_verify(vm);
+    sim_verify(other);
+}
+
+int main(void)
+{
+#define ON_MACHINE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        ON_MACHINE(reads_and_writes),
+        ON_MACHINE(outside_of_memory),
+        ON_MACHINE(nested),
+        ON_MACHINE(balloon_refuses_a_pinned_page),
+        ON_MACHINE(pinned_pages_stay),
+        ON_MACHINE(from_every_home),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

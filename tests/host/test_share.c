@@ -1,0 +1,398 @@
+/*
+ * Page sharing: merging, copies on write, taking back, salts, volatile pages,
+ * writes that race with the scan.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/host/homes.h"
+
+static struct sim_vm *one, *two;
+
+static void start(unsigned cpus, unsigned interleave, uint16_t salt_one, uint16_t salt_two)
+{
+    struct sim_settings settings;
+    struct mm_vm_config config;
+    sim_settings_default(&settings, 31);
+    settings.frames = 900;
+    settings.cpus = cpus;
+    settings.interleave = interleave;
+    sim_start(&settings);
+    sim_vm_config_default(&config, 128 + SIM_ROLL_PAGES);
+    config.vcpu_count = cpus > 1 ? 2 : 1;
+    config.salt = salt_one;
+    one = sim_vm_add(&config);
+    config.salt = salt_two;
+    two = sim_vm_add(&config);
+}
+
+/* Scans until nothing new is found. */
+static void scan(void)
+{
+    uint64_t merged = UINT64_MAX, now;
+    sim_roll_floor(&one->vcpus[0]);
+    sim_roll_floor(&two->vcpus[0]);
+    for (unsigned i = 0; i < 60; i++) {
+        sim_run(100);
+        now = sim_host_counter(MM_HOST_share_merged) + sim_host_counter(MM_HOST_freed_zero);
+        if (now == merged && i > 10)
+            return;
+        merged = now;
+    }
+}
+
+static uint32_t frame_of(struct sim_vm *vm, uint32_t number)
+{
+    unsigned level;
+    return entry_frame((entry_t){ sim_peek(vm, number, &level) }).v;
+}
+
+static void equal_pages_merge(void **state)
+{
+    (void)state;
+    start(1, 0, 7, 7);
+    for (uint32_t g = 0; g < 4; g++) {
+        sim_write(one, g, SIM_COMMON, 1);
+        sim_write(two, g, SIM_COMMON, 1);
+    }
+    scan();
+    for (uint32_t g = 0; g < 4; g++) {
+        assert_int_equal(homes_of(one, g), HOME_SHARED);
+        assert_int_equal(homes_of(two, g), HOME_SHARED);
+        assert_int_equal(frame_of(one, g), frame_of(two, 0));
+    }
+    assert_int_equal(frame_kind_count(FRAME_SHARED), 1);
+    assert_int_equal(frame_at(pfn(frame_of(one, 0)))->shared.count, 8);
+    assert_int_equal(sim_host_counter(MM_HOST_net_share), 7);
+    sim_oracle(true);
+    sim_verify(one);
+    sim_verify(two);
+    sim_stop();
+}
+
+static void copy_on_write(void **state)
+{
+    (void)state;
+    start(1, 0, 7, 7);
+    for (uint32_t g = 0; g < 3; g++)
+        sim_write(one, g, SIM_COMMON, 1);
+    scan();
+    assert_int_equal(homes_of(one, 0), HOME_SHARED);
+    sim_write_word(one, 0, 8, 99);
+    assert_int_equal(homes_of(one, 0), HOME_PRIVATE);
+    assert_int_equal(homes_of(one, 1), HOME_SHARED);
+    assert_int_equal(sim_vm_counter(one, MM_VM_faults_cow), 1);
+    sim_oracle(true);
+    sim_write_word(one, 1, 8, 98);
+    sim_oracle(true);
+    /* The last sharer takes the frame itself. */
+    uint32_t frame = frame_of(one, 2);
+    assert_int_equal(homes_of(one, 2), HOME_SHARED);
+    sim_write_word(one, 2, 8, 97);
+    assert_int_equal(homes_of(one, 2), HOME_PRIVATE);
+    assert_int_equal(frame_of(one, 2), frame);
+    assert_int_equal(sim_vm_counter(one, MM_VM_faults_takeback), 1);
+    assert_int_equal(frame_kind_count(FRAME_SHARED), 0);
+    sim_oracle(true);
+    sim_verify(one);
+    sim_stop();
+}
+
+/* P12: pages of different salts never merge. */
+static void salts_never_merge(void **state)
+{
+    (void)state;
+    start(1, 0, 1, 2);
+    for (uint32_t g = 0; g < 16; g++) {
+        sim_write(one, g, SIM_COMMON, g);
+        sim_write(two, g, SIM_COMMON, g);
+    }
+    scan();
+    sim_oracle(true);
+    for (uint32_t g = 0; g < 16; g++) {
+        assert_int_equal(homes_of(one, g), HOME_PRIVATE);
+        assert_int_equal(homes_of(two, g), HOME_PRIVATE);
+    }
+    assert_int_equal(sim_host_counter(MM_HOST_share_merged), 0);
+    assert_true(sim_host_counter(MM_HOST_share_unmatched) > 0);
+    sim_stop();
+}
+
+/* A page that changes between two looks is left alone. */
+static void volatile_pages(void **state)
+{
+    (void)state;
+    start(1, 0, 7, 7);
+    sim_write(one, 0, SIM_COMMON, 5);
+    sim_write(two, 0, SIM_COMMON, 5);
+    sim_roll_floor(&one->vcpus[0]);
+    sim_roll_floor(&two->vcpus[0]);
+    for (unsigned i = 0; i < 400; i++) {
+        sim_write_word(one, 0, 16, i);
+        sim_write_word(two, 0, 16, i);
+        sim_pump();
+    }
+    assert_int_equal(homes_of(one, 0), HOME_PRIVATE);
+    assert_true(sim_host_counter(MM_HOST_share_volatile) > 0);
+    scan(); /* now they rest */
+    assert_int_equal(homes_of(one, 0), HOME_SHARED);
+    sim_oracle(true);
+    sim_stop();
+}
+
+/* Near-equal pages: the compare decides, not the hash; work stays bounded. */
+static void near_equal(void **state)
+{
+    (void)state;
+    start(1, 0, 7, 7);
+    for (uint32_t g = 0; g < 100; g++) {
+        sim_write(one, g, SIM_COMMON, 2);
+        sim_write_word(one, g, (uint16_t)(8 * g), 0x1000 + g);
+    }
+    scan();
+    sim_oracle(true);
+    for (uint32_t g = 0; g < 100; g++)
+        assert_int_equal(homes_of(one, g), HOME_PRIVATE);
+    sim_verify(one);
+    sim_stop();
+}
+
+static void uniform_pages(void **state)
+{
+    (void)state;
+    start(1, 0, 1, 2);
+    for (uint32_t g = 0; g < 20; g++) {
+        sim_write(one, g, SIM_ZERO, 0);
+        sim_write(one, 20 + g, SIM_UNIFORM, 0xffffffffffffffff);
+        sim_write(two, g, SIM_UNIFORM, 0xffffffffffffffff);
+    }
+    scan();
+    for (uint32_t g = 0; g < 20; g++) {
+        assert_int_equal(homes_of(one, g), HOME_ZERO);
+        assert_int_equal(homes_of(one, 20 + g), HOME_FILL);
+        assert_int_equal(homes_of(two, g), HOME_FILL);
+    }
+    assert_true(sim_host_counter(MM_HOST_freed_zero) >= 60);
+    assert_int_equal(frame_kind_count(FRAME_SHARED), 0);
+    sim_oracle(true);
+    sim_write_word(one, 20, 0, 1);
+    sim_verify(one);
+    sim_verify(two);
+    sim_oracle(true);
+    sim_stop();
+}
+
+/* More words than the fill table holds: the rest stays, and is exact. */
+static void fill_table_full(void **state)
+{
+    (void)state;
+    start(1, 0, 1, 2);
+    for (uint32_t g = 0; g < 128; g++)
+        sim_write(one, g, SIM_UNIFORM, 0x9e3779b97f4a7c15 * (g + 1));
+    scan();
+    sim_oracle(true);
+    assert_true(sim_vm_counter(one, MM_VM_fill) > 0);
+    sim_verify(one);
+    for (uint32_t g = 0; g < 128; g++)
+        sim_write(one, g, SIM_UNIFORM, 0xdeadbeef00 + g % 7);
+    scan();
+    sim_oracle(true);
+    sim_verify(one);
+    sim_stop();
+}
+
+/* Guests on other CPUs write all the time, with whatever they have cached, while
+ * the scan hashes, protects and compares. */
+static void writes_during_the_scan(void **state)
+{
+    (void)state;
+    start(4, 15, 7, 7);
+    for (unsigned round = 0; round < 30; round++) {
+        for (uint32_t g = 0; g < 24; g++) {
+            sim_write(one, g, SIM_COMMON, round % 3);
+            sim_write(two, g, SIM_COMMON, round % 3);
+            sim_oracle(false);
+        }
+        sim_roll_floor(&one->vcpus[0]);
+        sim_roll_floor(&two->vcpus[0]);
+        for (unsigned i = 0; i < 80; i++) {
+            /* Guests come and go, so that pages also rest for a while. */
+            for (unsigned v = 0; v < 2 && i % 8 == 0; v++) {
+                sim_enter(&one->vcpus[v]);
+                sim_enter(&two->vcpus[v]);
+            }
+            for (unsigned cpu = 0; cpu < 4 && i % 8 == 4; cpu++)
+                sim_leave(cpu);
+            sim_pump();
+            sim_oracle(i % 8 == 0);
+        }
+    }
+    printf("figure: P2: %llu writes of other CPUs while the core scanned, %llu merges\n",
+           (unsigned long long)sim.meanwhile_writes,
+           (unsigned long long)sim_host_counter(MM_HOST_share_merged));
+    assert_true(sim.meanwhile_writes > 500);
+    assert_true(sim_host_counter(MM_HOST_share_merged) > 20);
+    sim_verify(one);
+    sim_verify(two);
+    sim_stop();
+}
+
+/* Two vCPUs of one VM on one merged page: no stale copy is ever read. */
+static void two_vcpus_one_page(void **state)
+{
+    (void)state;
+    start(4, 300, 7, 7);
+    for (unsigned round = 0; round < 40; round++) {
+        for (uint32_t g = 0; g < 6; g++)
+            sim_write(one, g, SIM_COMMON, 4);
+        sim_roll_floor(&one->vcpus[0]);
+        sim_roll_floor(&one->vcpus[1]);
+        for (unsigned i = 0; i < 120 && homes_of(one, 5) != HOME_SHARED; i++)
+            sim_pump();
+        for (uint32_t g = 0; g < 6; g++) {
+            for (unsigned v = 0; v < 2; v++)
+                sim_do(&one->vcpus[v], (struct sim_op){ .kind = SIM_READ, .gfn = g });
+            sim_do(
+                &one->vcpus[round % 2],
+                (struct sim_op){ .kind = SIM_WRITE_WORD, .gfn = g, .offset = 64, .value = round });
+            for (unsigned v = 0; v < 2; v++)
+                sim_do(&one->vcpus[v], (struct sim_op){ .kind = SIM_READ, .gfn = g });
+            sim_oracle(true);
+        }
+    }
+    sim_stop();
+}
+
+/* A VM ends while it shares with another. */
+static void a_sharer_ends(void **state)
+{
+    (void)state;
+    start(2, 0, 7, 7);
+    for (uint32_t g = 0; g < 32; g++) {
+        sim_write(one, g, SIM_COMMON, g);
+        sim_write(two, g, SIM_COMMON, g);
+    }
+    scan();
+    assert_true(sim_vm_counter(two, MM_VM_shared) >= 32);
+    sim_vm_remove(one);
+    sim_oracle(true);
+    sim_verify(two);
+    for (uint32_t g = 0; g < 32; g++)
+        sim_write_word(two, g, 0, g);
+    sim_oracle(true);
+    assert_int_equal(frame_kind_count(FRAME_SHARED), 0);
+    sim_verify(two);
+    sim_stop();
+}
+
+/* Copies on write when no frame is free: the writer waits, then goes on. */
+static void copy_without_a_frame(void **state)
+{
+    (void)state;
+    struct sim_settings settings;
+    struct mm_vm_config config;
+    sim_settings_default(&settings, 33);
+    settings.frames = 620;
+    sim_start(&settings);
+    sim_vm_config_default(&config, 200 + SIM_ROLL_PAGES);
+    config.salt = 9;
+    one = sim_vm_add(&config);
+    two = sim_vm_add(&config);
+    struct sim_vm *other = sim_vm_simple(500);
+    for (uint32_t g = 0; g < 150; g++) {
+        sim_write(one, g, SIM_COMMON, g);
+        sim_write(two, g, SIM_COMMON, g);
+    }
+    scan();
+    for (uint32_t g = 0; g < 500; g++)
+        sim_write(other, g, SIM_NOISE, g);
+    for (uint32_t g = 0; g < 150; g++) {
+        sim_write_word(one, g, 24, g);
+        sim_write_word(two, g, 24, g + 1);
+        if (g % 10 == 0)
+            sim_oracle(true);
+    }
+    sim_verify(one);
+    sim_verify(two);
+    sim_verify(other);
+    sim_stop();
+}
+
+/* Merged pages are paged out as one and come back exact, to each sharer. */
+static void counted_objects(void **state)
+{
+    (void)state;
+    struct sim_settings settings;
+    struct mm_vm_config config;
+    sim_settings_default(&settings, 35);
+    settings.frames = 520;
+    settings.cpus = 2;
+    settings.interleave = 5;
+    sim_start(&settings);
+    sim_vm_config_default(&config, 200 + SIM_ROLL_PAGES);
+    config.salt = 9;
+    one = sim_vm_add(&config);
+    two = sim_vm_add(&config);
+    struct sim_vm *other = sim_vm_greedy(700);
+    uint64_t counted = 0;
+    for (unsigned round = 0; round < 3; round++) {
+        for (uint32_t g = 0; g < 64; g++) {
+            sim_write(one, g, SIM_TEXT, g);
+            sim_write(two, g, SIM_TEXT, g);
+        }
+        scan();
+        for (uint32_t g = 0; g < 700; g++) {
+            sim_write(other, g, SIM_NOISE, g + round);
+            if (g % 50 == 0)
+                sim_oracle(g % 100 == 0);
+        }
+        for (uint32_t g = 0; g < 64; g++)
+            counted += homes_of(one, g) == HOME_COUNTED;
+        for (uint32_t g = 0; g < 64; g++) {
+            if (g % 3 == 0)
+                sim_read(one, g);
+            if (g % 3 == 1)
+                sim_write_word(two, g, 40, g);
+            if (g % 3 == 2)
+                sim_inflate(one, g);
+        }
+        sim_oracle(true);
+    }
+    assert_true(counted > 0);
+    sim_vm_remove(one);
+    sim_oracle(true);
+    sim_verify(two);
+    sim_verify(other);
+    sim_stop();
+}
+
+/* Without the tier nothing merges. */
+static void switched_off(void **state)
+{
+    (void)state;
+    struct sim_settings settings;
+    sim_settings_default(&settings, 36);
+    settings.core.tiers[MM_TIER_SHARE] = false;
+    sim_start(&settings);
+    one = sim_vm_simple(64);
+    for (uint32_t g = 0; g < 8; g++)
+        sim_write(one, g, SIM_COMMON, 1);
+    sim_run(2000);
+    assert_int_equal(sim_vm_counter(one, MM_VM_shared), 0);
+    assert_int_equal(sim_host_counter(MM_HOST_share_scanned), 0);
+    sim_stop();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(equal_pages_merge),    cmocka_unit_test(copy_on_write),
+        cmocka_unit_test(salts_never_merge),    cmocka_unit_test(volatile_pages),
+        cmocka_unit_test(near_equal),           cmocka_unit_test(uniform_pages),
+        cmocka_unit_test(fill_table_full),      cmocka_unit_test(writes_during_the_scan),
+        cmocka_unit_test(two_vcpus_one_page),   cmocka_unit_test(a_sharer_ends),
+        cmocka_unit_test(copy_without_a_frame), cmocka_unit_test(counted_objects),
+        cmocka_unit_test(switched_off),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
