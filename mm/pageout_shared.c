@@ -20,6 +20,8 @@ static bool leave(struct leaf *leaf, pfn_t merged, uint32_t index)
     if (flush)
         core_flush(leaf->vm);
     vm_count(leaf->vm, MM_VM_out_counted, 1);
+    /* Progress, though a frame is free only once the last sharer has left. */
+    leaf->vm->dry_pages = 0;
     bool swap = counted_at(index)->state == COUNTED_SWAP;
     if (!share_frame_drop(merged))
         return false;
