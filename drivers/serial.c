@@ -115,6 +115,12 @@ void serial_write(enum serial_port index, const char *bytes, size_t size)
     }
 }
 
+size_t serial_room(enum serial_port index)
+{
+    const struct serial *port = &ports[index];
+    return port->present ? RING_BYTES - (port->head - port->tail) : RING_BYTES;
+}
+
 bool serial_poll(void)
 {
     bool left = false;

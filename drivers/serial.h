@@ -18,6 +18,9 @@ bool serial_init(enum serial_port port);
  * byte is ever lost. */
 void serial_write(enum serial_port port, const char *bytes, size_t size);
 
+/* Bytes that the ring takes now without waiting. */
+size_t serial_room(enum serial_port port);
+
 /* Moves what the FIFO takes now; called from the main loop and in idle. True
  * while something is left. */
 bool serial_poll(void);
