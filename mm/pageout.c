@@ -112,15 +112,13 @@ static bool out_uniform(struct inflight *record, const void *page)
 static enum pool_result out_pool(struct inflight *record, const void *page)
 {
     struct mm_vm *vm = record->vm;
-    struct pool_stats before, after;
     pool_location_t location;
-    pool_stats_get(&before);
     struct pool_owner owner = { vm->id, record->gfn.v };
     enum pool_result result = pool_store(owner, page, &location);
     if (result != POOL_OK)
         return result;
-    pool_stats_get(&after);
-    __atomic_fetch_add(&vm->pool_bytes, after.object_bytes - before.object_bytes, __ATOMIC_RELAXED);
+    uint32_t size = pool_block_size(location, owner);
+    __atomic_fetch_add(&vm->pool_bytes, size, __ATOMIC_RELAXED);
     commit_out(record, entry_away(HOME_POOL, location.v));
     core_count(MM_HOST_freed_compress, 1);
     vm_count(vm, MM_VM_out_pool, 1);

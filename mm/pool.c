@@ -86,6 +86,15 @@ enum pool_result pool_read_block(pool_location_t location, struct pool_owner own
     return object ? POOL_OK : POOL_DAMAGED;
 }
 
+uint32_t pool_block_size(pool_location_t location, struct pool_owner owner)
+{
+    spin_lock(&pool.lock);
+    const struct pool_header *header = pool_log_header(pool_log_place(location));
+    uint32_t size = header && names(header, owner) ? pool_header_size(header) : 0;
+    spin_unlock(&pool.lock);
+    return size;
+}
+
 /* A header that does not fit any more says nothing reliable about its length,
  * so its bytes stay counted as live and the frame is never emptied. */
 static void set_aside(struct pool_at at)

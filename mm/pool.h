@@ -66,6 +66,9 @@ enum pool_result pool_load(pool_location_t location, struct pool_owner owner, vo
 enum pool_result pool_read_block(pool_location_t location, struct pool_owner owner, void *block,
                                  uint32_t *size);
 
+/* Bytes of the object's block; 0 when its header is damaged. */
+uint32_t pool_block_size(pool_location_t location, struct pool_owner owner);
+
 /* Gives the object back; its frame may become free. An object whose header was
  * damaged is set aside for good: counted, never reused, and found by the audit. */
 void pool_free(pool_location_t location, struct pool_owner owner);

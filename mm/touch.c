@@ -90,11 +90,10 @@ enum mm_answer touch_write(struct leaf *leaf, struct mm_vcpu *vcpu)
 
 void touch_pool_free(struct mm_vm *vm, gfn_t page, uint64_t location)
 {
-    struct pool_stats before, after;
-    pool_stats_get(&before);
-    pool_free((pool_location_t){ location }, (struct pool_owner){ vm->id, page.v });
-    pool_stats_get(&after);
-    __atomic_fetch_sub(&vm->pool_bytes, before.object_bytes - after.object_bytes, __ATOMIC_RELAXED);
+    struct pool_owner owner = { vm->id, page.v };
+    uint32_t size = pool_block_size((pool_location_t){ location }, owner);
+    pool_free((pool_location_t){ location }, owner);
+    __atomic_fetch_sub(&vm->pool_bytes, size, __ATOMIC_RELAXED);
 }
 
 enum mm_answer touch_pool(struct leaf *leaf, struct mm_vcpu *vcpu)
