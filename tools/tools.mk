@@ -11,7 +11,7 @@ OUT       ?=
 TIMEOUT   ?= 900
 MEM       ?= 256
 BOCHS_CPU ?= corei7_skylake_x
-IPS       ?= 50000000
+IPS       ?= 25000000
 
 BOOT_FILES := $(BUILD)/BOOTX64.EFI $(BUILD)/ballast.elf
 
