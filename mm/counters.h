@@ -21,7 +21,8 @@
     X(metadata_share, G, bytes, "share index")                                                     \
     X(metadata_pool, G, bytes, "pool books outside of pool frames")                                \
     X(metadata_swap, G, bytes, "swap books")                                                       \
-    X(metadata_other, G, bytes, "in-flight records, counted objects, fill tables, VM records")     \
+    X(metadata_other, G, bytes,                                                                    \
+      "in-flight records, counted objects, VM records, fixed buffers of codec and swap")           \
     X(metadata_ppm, G, ppm, "descriptors, share index, pool and swap books of managed memory")     \
     X(table_ppm, G, ppm, "nested tables of the guests' configured memory")                         \
     X(pool_objects, G, objects, "objects in the pool")                                             \

@@ -133,7 +133,8 @@ void pool_stats_get(struct pool_stats *stats)
         .frames = pool.log.frames,
         .objects_lost = pool.objects_lost,
         .compacted = pool.compacted,
-        .metadata_bytes = sizeof(pool),
+        .metadata_bytes = offsetof(struct pool, work),
+        .scratch_bytes = sizeof(pool) - offsetof(struct pool, work),
     };
     spin_unlock(&pool.lock);
 }

@@ -88,7 +88,8 @@ struct pool_stats {
     uint64_t frames;
     uint64_t objects_lost;   /* freed with a damaged header: their bytes stay set aside */
     uint64_t compacted;      /* objects moved by compaction, in all */
-    uint64_t metadata_bytes; /* books and work areas outside of pool frames */
+    uint64_t metadata_bytes; /* books outside of pool frames */
+    uint64_t scratch_bytes;  /* work areas of the codec, of one fixed size */
 };
 void pool_stats_get(struct pool_stats *stats);
 

@@ -15,6 +15,7 @@ struct pool {
     struct pool_log log;
     uint64_t objects, object_bytes;
     uint64_t objects_lost, compacted;
+    /* The rest is scratch memory, not books (pool_stats_get). */
     uint64_t work[CODEC_WORK_BYTES / 8];
     /* One object in one piece, header and block. */
     uint32_t object[(sizeof(struct pool_header) + POOL_BLOCK_MAX) / 4];

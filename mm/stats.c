@@ -100,6 +100,7 @@ static void store_values(uint64_t *v)
     v[MM_HOST_pool_bytes] = pool.object_bytes;
     v[MM_HOST_pool_compacted] = pool.compacted;
     v[MM_HOST_metadata_pool] = pool.metadata_bytes;
+    v[MM_HOST_metadata_other] = pool.scratch_bytes + swap.buffer_bytes;
     v[MM_HOST_swap_online] = swap.online;
     v[MM_HOST_swap_sectors] = swap.sectors;
     v[MM_HOST_swap_sectors_used] = swap.sectors_used;
@@ -123,7 +124,7 @@ static void metadata_values(uint64_t *v)
         configured += vm_at(i) ? vm_at(i)->config.pages : 0;
     v[MM_HOST_metadata_frames] = frame_metadata_bytes();
     v[MM_HOST_metadata_share] = share_metadata_bytes();
-    v[MM_HOST_metadata_other] =
+    v[MM_HOST_metadata_other] +=
         vm_metadata_bytes() + counted_metadata_bytes() + INFLIGHT_COUNT * sizeof(struct inflight);
     uint64_t bytes = v[MM_HOST_metadata_frames] + v[MM_HOST_metadata_share] +
                      v[MM_HOST_metadata_pool] + v[MM_HOST_metadata_swap];
