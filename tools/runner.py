@@ -1,8 +1,8 @@
 """One run of an image on a machine: from a copy of the image to its result.
 
 Used by run.py for a person and by the boot tests. The run is over when the
-machine stops by itself; one that printed its result gets a minute for
-that, one that reaches the time limit is stopped.
+machine stops by itself; one that printed its result and then falls silent
+without stopping is stopped, and so is one that reaches the time limit.
 """
 import os
 import subprocess
@@ -15,7 +15,7 @@ RESULT_PREFIX = "ballast: result "
 TELEMETRY_START = b'{"record":"start"'
 RESULT_OK = RESULT_PREFIX + "ok"
 POLL_SECONDS = 0.1
-GRACE_SECONDS = 60
+GRACE_SECONDS = 20
 LEFT_BEHIND = ("console.log", "telemetry.jsonl", "disk.img", "disk.img.lock", "machine.log",
                "summary.txt", "report.html")
 
@@ -49,6 +49,7 @@ class ConsoleReader:
     """Follows console.log and hands out whole lines as they appear."""
 
     def __init__(self, path):
+        self.path = path
         self.file = open(path, "rb")
         self.rest = b""
         self.last_line = ""
@@ -135,16 +136,25 @@ def run(folder, image, machine, options, limit_seconds, show=lambda line: None):
     return Outcome(time.monotonic() - started, timed_out, console.last_line, interrupted)
 
 
+def growth(folder):
+    """Bytes the machine has written to its serial ports so far."""
+    return sum(os.path.getsize(os.path.join(folder, name))
+               for name in ("console.log", "telemetry.jsonl"))
+
+
 def follow(process, console, deadline, show):
-    """Until the machine stops. True when it had to be given up."""
-    grace_over = None
+    """Until the machine stops. True when it had to be given up. Once the result
+    is known it is left alone as long as it still writes telemetry."""
+    folder = os.path.dirname(console.path)
+    finished, written, quiet_since = False, 0, 0.0
     while process.poll() is None:
         for line in console.lines():
             show(line)
-            if line.startswith(RESULT_PREFIX) and grace_over is None:
-                grace_over = time.monotonic() + GRACE_SECONDS
-        now = time.monotonic()
-        if grace_over is not None and now > grace_over:
+            finished |= line.startswith(RESULT_PREFIX)
+        now, size = time.monotonic(), growth(folder)
+        if size != written:
+            written, quiet_since = size, now
+        if finished and now > quiet_since + GRACE_SECONDS:
             return False
         if now > deadline:
             return True
