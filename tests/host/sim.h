@@ -74,7 +74,6 @@ struct sim_vm {
     enum mm_stop_reason reason;
     struct sim_vcpu vcpus[SIM_VCPU_MAX];
     struct sim_pin pins[SIM_PIN_SLOTS];
-    uint32_t resident_before; /* at the last quiet moment, for judging victims */
     /* A simulated balloon driver: which pages it gave. */
     uint8_t *inflated;
     uint32_t inflated_count;

@@ -146,6 +146,8 @@ static void leave_all(struct sim_vm *vm)
 
 bool sim_vm_try_remove(struct sim_vm *vm)
 {
+    if (!vm->core)
+        return true;
     leave_all(vm);
     for (int i = 0; i < SIM_PIN_SLOTS; i++)
         if (vm->pins[i].used)

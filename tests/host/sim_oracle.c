@@ -121,7 +121,6 @@ static void check_limits(struct sim_vm *vm)
     sim_check(vm->over_limit < OVER_LIMIT_STEPS,
               "P8: %s has %llu pages resident for long, its limit is %u", vm->name,
               (unsigned long long)values[MM_VM_resident], vm->config.limit_pages);
-    vm->resident_before = (uint32_t)values[MM_VM_resident];
 }
 
 void sim_oracle(bool content)

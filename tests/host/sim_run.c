@@ -37,9 +37,10 @@ static void on_stop(struct mm_vm *core, enum mm_stop_reason reason)
             sim_leave(i);
     if (reason == MM_STOP_OUT_OF_MEMORY) {
         sim_check(sim.victim_allowed, "%s became a victim", vm->name);
-        sim_check(vm->resident_before > vm->config.reserve_pages,
-                  "P11: %s is stopped with %u pages, within its reservation of %u", vm->name,
-                  vm->resident_before, vm->config.reserve_pages);
+        uint64_t resident = sim_vm_counter(vm, MM_VM_resident);
+        sim_check(resident > vm->config.reserve_pages,
+                  "P11: %s is stopped with %llu pages, within its reservation of %u", vm->name,
+                  (unsigned long long)resident, vm->config.reserve_pages);
     } else {
         sim_check(sim.stop_allowed, "%s is stopped: %s", vm->name, mm_stop_reason_name(reason));
     }
@@ -116,6 +117,10 @@ void sim_pump(void)
         SIM_CORE(mm_tick());
     if (sim.step % 2 == 0)
         sim_disk_complete();
+    /* VMs that were stopped are destroyed, as the machine has to. */
+    for (unsigned i = 0; i < SIM_VM_MAX && sim.step % 16 == 0; i++)
+        if (sim.vms[i].core && sim.vms[i].stopped)
+            sim_vm_try_remove(&sim.vms[i]);
     sim_poison();
 }
 

@@ -79,14 +79,15 @@ static struct sim_vm *add(const struct scenario *scenario)
 /* A VM goes and another comes; stopped ones are removed sooner or later. */
 static void turn_over(const struct scenario *scenario)
 {
+    unsigned count = 0;
     for (unsigned i = 0; i < SIM_VM_MAX; i++) {
         struct sim_vm *vm = &sim.vms[i];
-        if (!vm->core || (!vm->stopped && rng_below(&sim.rng, 8)))
-            continue;
-        sim_vm_remove(vm);
-        add(scenario);
-        return;
+        if (vm->core && (vm->stopped || rng_below(&sim.rng, 8) == 0))
+            sim_vm_remove(vm);
+        count += vm->core != NULL;
     }
+    for (; count < scenario->vms; count++)
+        add(scenario);
 }
 
 static void run(const struct scenario *scenario, uint64_t steps, uint64_t seed)
@@ -98,12 +99,10 @@ static void run(const struct scenario *scenario, uint64_t steps, uint64_t seed)
         if (scenario->damage && i % 64 == 0)
             sim.disk.damage = (enum sim_damage)(1 + rng_below(&sim.rng, SIM_DAMAGE_COUNT - 1));
         sim_random_step();
-        if (rng_below(&sim.rng, 1500) == 0)
+        if (rng_below(&sim.rng, 600) == 0)
             turn_over(scenario);
         sim_oracle(i % 16 == 0);
     }
-    for (unsigned i = 0; i < SIM_VM_MAX; i++)
-        total_stops += sim.vms[i].core && sim.vms[i].stopped;
     sim_disk_heal();
     for (unsigned i = 0; i < SIM_VM_MAX; i++)
         if (sim.vms[i].core && !sim.vms[i].stopped) {
@@ -121,6 +120,8 @@ static void run(const struct scenario *scenario, uint64_t steps, uint64_t seed)
         if (sim.vms[i].core)
             total_cow += sim_vm_counter(&sim.vms[i], MM_VM_faults_cow);
     total_steps += steps;
+    for (unsigned i = 0; i < MM_STOP_REASON_COUNT; i++)
+        total_stops += sim.stops[i];
     total_accesses += sim.accesses;
     total_writes += sim.meanwhile_writes;
     total_flushes += sim.flushes;
@@ -151,7 +152,7 @@ int main(void)
                                                   (void *)&scenarios[i] };
     int failed = _cmocka_run_group_tests("random", tests, count, NULL, NULL);
     printf("figure: %llu steps, %llu guest accesses, %llu writes of other CPUs inside the core, "
-           "%llu flushes, %llu copies on write, %llu VMs stopped by injected faults\n",
+           "%llu flushes, %llu copies on write, %llu VMs stopped after injected faults\n",
            (unsigned long long)total_steps, (unsigned long long)total_accesses,
            (unsigned long long)total_writes, (unsigned long long)total_flushes,
            (unsigned long long)total_cow, (unsigned long long)total_stops);
