@@ -21,10 +21,14 @@ static const char *const vm_names[] = { MM_VM_COUNTERS(NAME_OF) };
 #define DEVICE_NAME_OF(name, meaning) #name,
 static const char *const device_names[] = { BALLOON_COUNTERS(DEVICE_NAME_OF) };
 
+/* Free bytes of the line's ring that a sample must find: more than one with four
+ * VMs is long. */
+#define SAMPLE_ROOM 16384u
+
 static bool active;
 static struct json json;
 static struct timer sample_timer;
-static uint64_t sample_ns, sequence;
+static uint64_t sample_ns, sequence, skipped_count;
 static uint64_t net_host[MM_HOST_COUNTER_COUNT];
 static uint64_t peak_metadata, peak_table;
 
@@ -384,6 +388,7 @@ static void put_end_host(void)
     json_number(&json, "metadata_ppm", peak_metadata);
     json_number(&json, "table_ppm", peak_table);
     json_object_end(&json);
+    json_number(&json, "samples_skipped", skipped_count);
 }
 
 static void put_end_vm(const struct vm *vm)
