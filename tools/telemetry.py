@@ -33,7 +33,8 @@ SAMPLE = {"seq": NUMBER, "host": OBJECT, "vms": LIST}
 SAMPLE_VM = {"id": NUMBER, "name": TEXT, "state": TEXT, "wait": TEXT, "exits": OBJECT,
              "device": OBJECT}
 END = {"result": TEXT, "reason": TEXT, "audit": OBJECT, "net": OBJECT, "configured": NUMBER,
-       "managed": NUMBER, "host": OBJECT, "peak": OBJECT, "vms": LIST}
+       "managed": NUMBER, "host": OBJECT, "peak": OBJECT, "samples_skipped": NUMBER,
+       "vms": LIST}
 END_VM = {"id": NUMBER, "name": TEXT, "started": FLAG, "reason": TEXT,
           "status": NUMBER_OR_NULL, "exits": OBJECT, "device": OBJECT}
 EVENTS = {
