@@ -160,6 +160,7 @@ static void run_vcpu(struct vcpu *vcpu)
         timer_arm(); /* the guest may have set its timer */
         vcpu_ops->run(vcpu);
         exit_handle(vcpu);
+        serial_poll(); /* keeps the line busy; costs nothing when there is nothing to send */
         if (vcpu->exit.kind == EXIT_INTERRUPT || vcpu->exit.kind == EXIT_PAUSE)
             break;
     }

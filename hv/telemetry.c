@@ -12,8 +12,11 @@
 #include "lib/string.h"
 #include "mm/swap.h"
 
-#define SCHEMA    1u
-#define NET(name) MM_HOST_net_##name
+#define SCHEMA 1u
+/* Free bytes of the ring that a sample needs: those of 32 VMs, and some left for
+ * events. */
+#define SAMPLE_ROOM 49152u
+#define NET(name)   MM_HOST_net_##name
 
 #define NAME_OF(name, kind, unit, meaning) #name,
 static const char *const host_names[] = { MM_HOST_COUNTERS(NAME_OF) };
@@ -135,6 +138,8 @@ static void sample(void)
     peak_table = larger(peak_table, values[MM_HOST_table_ppm]);
     record_begin("sample");
     json_number(&json, "seq", sequence++);
+    if (skipped_count)
+        json_number(&json, "skipped", skipped_count);
     json_object(&json, "host");
     json_string(&json, "state", mm_state_name(mm_host_state()));
     json_number(&json, "idle_us", loop_idle_ns() / 1000);
