@@ -3,6 +3,7 @@
  */
 #include "mm/fill.h"
 #include "lib/assert.h"
+#include "lib/string.h"
 
 bool fill_take(struct fill_table *table, uint64_t word, unsigned *index)
 {
@@ -44,6 +45,10 @@ uint64_t fill_word(const struct fill_table *table, unsigned index)
 void fill_page(void *page, uint64_t word)
 {
     uint64_t *words = page;
+    if (word == 0) {
+        memset(page, 0, PAGE_SIZE);
+        return;
+    }
     for (unsigned i = 0; i < PAGE_WORDS; i++)
         words[i] = word;
 }

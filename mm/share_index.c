@@ -8,7 +8,8 @@
 #include "mm/vm.h"
 
 /* Links and buckets hold frame numbers; frame 0 is never managed. */
-#define LINK_NONE 0u
+#define LINK_NONE        0u
+#define BUCKETS_PER_PAGE (PAGE_SIZE / (uint32_t)sizeof(uint32_t))
 
 static struct {
     struct spinlock lock;
@@ -19,7 +20,10 @@ static struct {
 bool share_init(void)
 {
     index_.lock = (struct spinlock){ 0 };
-    index_.count = frame_managed_count() / 4;
+    /* Whole pages of buckets, so that none is wasted: a byte a frame or less. */
+    index_.count = frame_managed_count() / 4 / BUCKETS_PER_PAGE * BUCKETS_PER_PAGE;
+    if (index_.count == 0)
+        index_.count = BUCKETS_PER_PAGE;
     index_.buckets = frame_books((size_t)index_.count * sizeof(uint32_t));
     return index_.buckets != NULL;
 }
