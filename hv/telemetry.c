@@ -24,10 +24,6 @@ static const char *const vm_names[] = { MM_VM_COUNTERS(NAME_OF) };
 #define DEVICE_NAME_OF(name, meaning) #name,
 static const char *const device_names[] = { BALLOON_COUNTERS(DEVICE_NAME_OF) };
 
-/* Free bytes of the line's ring that a sample must find: more than one with four
- * VMs is long. */
-#define SAMPLE_ROOM 16384u
-
 static bool active;
 static struct json json;
 static struct timer sample_timer;
