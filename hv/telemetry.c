@@ -15,7 +15,7 @@
 #define SCHEMA 1u
 /* Free bytes of the ring that a sample needs: those of 32 VMs, and some left for
  * events. */
-#define SAMPLE_ROOM 49152u
+#define SAMPLE_ROOM 32768u
 #define NET(name)   MM_HOST_net_##name
 
 #define NAME_OF(name, kind, unit, meaning) #name,
