@@ -259,6 +259,9 @@ void sim_leave(unsigned cpu);
 /* The frame behind gfn for this access, by cache or by walk; false: violation. */
 bool sim_translate(unsigned cpu, struct sim_vm *vm, uint32_t gfn, unsigned access, uint32_t *frame);
 void sim_tlb_flush(struct mm_vm *vm);
+/* A vCPU in guest mode walks to gfn speculatively: upper levels are cached, there
+ * is no fault (SDM 29.4.2 lets processors do so at any time). */
+void sim_speculate(const struct sim_vcpu *vcpu, uint32_t gfn);
 /* A walk that changes nothing: leaf entry of gfn (0 when a level is absent) and
  * the level it was found at. */
 uint64_t sim_peek(struct sim_vm *vm, uint32_t gfn, unsigned *level);

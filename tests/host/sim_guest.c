@@ -332,6 +332,8 @@ static void act_meanwhile(unsigned cpu)
                          .offset = (uint16_t)(8 * rng_below(rng, PAGE_WORDS)),
                          .value = rng_below(rng, 3) };
     uint32_t frame;
+    if (rng_below(rng, 8) == 0)
+        sim_speculate(sim.cpus[cpu].inside, op.gfn);
     /* Prefer what is cached: that is where a forgotten flush shows. */
     if (rng_below(rng, 4)) {
         struct sim_translation *t = &sim.cpus[cpu].tlb[rng_below(rng, SIM_TLB_SIZE)];

@@ -157,6 +157,15 @@ static uint32_t leaf_table(struct sim_cpu *cpu, struct sim_vm *vm, uint32_t gfn,
     return table;
 }
 
+void sim_speculate(const struct sim_vcpu *vcpu, uint32_t gfn)
+{
+    struct sim_cpu *cpu = &sim.cpus[vcpu->cpu];
+    unsigned allowed, level;
+    uint64_t *large = NULL;
+    if (cpu->inside == vcpu)
+        leaf_table(cpu, vcpu->vm, gfn, MM_READ, &allowed, &large, &level);
+}
+
 static bool walk(struct sim_cpu *cpu, struct sim_vm *vm, uint32_t gfn, unsigned access,
                  uint32_t *frame)
 {
