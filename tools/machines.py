@@ -17,7 +17,7 @@ class Options:
     """What a test or a person may change about the machine."""
     memory_mib: int = 256
     cpu: str = "corei7_skylake_x"  # Bochs model
-    ips: int = 50_000_000          # instructions per emulated second
+    ips: int = 25_000_000          # instructions per emulated second
 
 
 # clock: a run depends on nothing but its inputs. The TSC counts instructions
