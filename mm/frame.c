@@ -17,8 +17,7 @@
 
 #define BANK_MAX   16u
 #define INDEX_NONE UINT32_MAX
-/* Draws before a merge is refused for want of a frame: with one free frame in
- * a hundred, all of them fail once in 13 merges. */
+/* Draws for a merged frame; with as few free frames, their list is walked. */
 #define SHARED_DRAWS 256u
 
 struct bank {
@@ -33,7 +32,8 @@ static struct {
     unsigned bank_count;
     struct frame *frames;
     uint32_t total, managed, share_start;
-    uint32_t lists[2]; /* first free index: general, share region */
+    uint32_t lists[2];  /* first free index: general, share region */
+    uint32_t listed[2]; /* how many */
     uint32_t kinds[FRAME_KIND_COUNT];
     uint32_t reserve;
     uint32_t books_next, books_end; /* indices */
@@ -72,6 +72,7 @@ static void list_push(uint32_t index)
 {
     uint32_t *list = list_of(index);
     struct frame *frame = &f.frames[index];
+    f.listed[list - f.lists]++;
     if (*list == INDEX_NONE) {
         frame->free.prev = frame->free.next = index;
     } else {
@@ -88,6 +89,7 @@ static void list_take(uint32_t index)
 {
     uint32_t *list = list_of(index);
     struct frame *frame = &f.frames[index];
+    f.listed[list - f.lists]--;
     if (frame->free.next == index) {
         *list = INDEX_NONE;
     } else {
@@ -141,17 +143,34 @@ pfn_t frame_alloc(enum frame_kind kind, enum frame_urgency urgency)
     return number;
 }
 
+/* A free index of the share region, every one as likely; NONE. While many are
+ * free, by draws; the few that are left are counted through. */
+static uint32_t draw(void)
+{
+    if (f.listed[1] == 0)
+        return INDEX_NONE;
+    if (f.listed[1] <= SHARED_DRAWS) {
+        uint32_t index = f.lists[1];
+        for (uint64_t n = rng_below(&f.rng, f.listed[1]); n > 0; n--)
+            index = f.frames[index].free.next;
+        return index;
+    }
+    for (unsigned i = 0; i < SHARED_DRAWS; i++) {
+        uint32_t index = f.share_start + (uint32_t)rng_below(&f.rng, f.total - f.share_start);
+        if (f.frames[index].kind == FRAME_FREE)
+            return index;
+    }
+    return INDEX_NONE;
+}
+
 pfn_t frame_alloc_shared(void)
 {
     pfn_t number = PFN_NONE;
     spin_lock(&f.lock);
-    for (unsigned i = 0; i < SHARED_DRAWS && f.lists[1] != INDEX_NONE; i++) {
-        uint32_t index = f.share_start + (uint32_t)rng_below(&f.rng, f.total - f.share_start);
-        if (f.frames[index].kind != FRAME_FREE)
-            continue;
+    uint32_t index = draw();
+    if (index != INDEX_NONE) {
         set_kind(index, FRAME_SHARED);
         number = number_of(index);
-        break;
     }
     spin_unlock(&f.lock);
     return number;
@@ -343,7 +362,7 @@ const char *frame_audit(void)
         return "frame kinds do not add up";
     if (!list_count(0, &listed) || !list_count(1, &listed))
         return "free list is damaged";
-    if (listed != kinds[FRAME_FREE])
+    if (listed != kinds[FRAME_FREE] || f.listed[0] + f.listed[1] != listed)
         return "free list does not hold every free frame";
     return NULL;
 }

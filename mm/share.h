@@ -18,7 +18,7 @@
 #define SHARE_WALK      16u
 #define SHARE_COUNT_MAX 0x7fffffffu
 
-/* Takes the index's memory (one byte a frame). False: no room. */
+/* Takes the index's memory (less than a byte a frame). False: no room. */
 bool share_init(void);
 uint64_t share_metadata_bytes(void);
 

@@ -20,8 +20,9 @@ static struct {
 bool share_init(void)
 {
     index_.lock = (struct spinlock){ 0 };
-    /* Whole pages of buckets, so that none is wasted: a byte a frame or less. */
-    index_.count = frame_managed_count() / 4 / BUCKETS_PER_PAGE * BUCKETS_PER_PAGE;
+    /* Whole pages of buckets, one for about six frames. */
+    uint32_t pages = (frame_managed_count() / 6 + BUCKETS_PER_PAGE / 2) / BUCKETS_PER_PAGE;
+    index_.count = pages * BUCKETS_PER_PAGE;
     if (index_.count == 0)
         index_.count = BUCKETS_PER_PAGE;
     index_.buckets = frame_books((size_t)index_.count * sizeof(uint32_t));
