@@ -6,6 +6,7 @@ without stopping is stopped, and so is one that reaches the time limit.
 """
 import os
 import subprocess
+import threading
 import time
 from dataclasses import dataclass
 
@@ -18,6 +19,9 @@ POLL_SECONDS = 0.1
 GRACE_SECONDS = 20
 LEFT_BEHIND = ("console.log", "telemetry.jsonl", "disk.img", "disk.img.lock", "machine.log",
                "summary.txt", "report.html")
+
+# Set it to end all runs of this process soon.
+stop_all = threading.Event()
 
 
 @dataclass
@@ -148,6 +152,8 @@ def follow(process, console, deadline, show):
     folder = os.path.dirname(console.path)
     finished, written, quiet_since = False, 0, 0.0
     while process.poll() is None:
+        if stop_all.is_set():
+            raise KeyboardInterrupt
         for line in console.lines():
             show(line)
             finished |= line.startswith(RESULT_PREFIX)

@@ -10,12 +10,14 @@ import argparse
 import concurrent.futures
 import os
 import shutil
+import signal
 import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import cases
 import harness
+import runner
 
 AT_ONCE = 2
 LINES_SHOWN = 8
@@ -47,6 +49,9 @@ def run_all(selected, jobs):
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         running = {pool.submit(harness.run_case, case): case for case in order}
         for done in concurrent.futures.as_completed(running):
+            if runner.stop_all.is_set():
+                pool.shutdown(cancel_futures=True)
+                sys.exit("boot: interrupted")
             seconds, problems = done.result()
             failed += bool(problems)
             show(running[done], seconds, problems)
@@ -55,6 +60,8 @@ def run_all(selected, jobs):
 
 def main(arguments):
     options = parse_arguments(arguments)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: runner.stop_all.set())
     selected = chosen(options.words)
     if options.list:
         print("\n".join(case.name for case in selected))
