@@ -17,8 +17,8 @@ SHARE = (host("32M", "share", share_pages=512) +
          "".join(vm(f"clone{i}", f"workload=clones seed={i} ws=10M rounds=4 private=5",
                     memory="16M", share_group="all") for i in range(3)))
 # Caches that would use all their memory, and give it back when asked to.
-BALLOON = (host("40M", "balloon") +
-           "".join(vm(f"cache{i}", f"workload=cache seed={i} ws=20M", memory="28M")
+BALLOON = (host("30M", "balloon") +
+           "".join(vm(f"cache{i}", f"workload=cache seed={i} ws=22M", memory="26M")
                    for i in range(2)))
 # Text compresses by two to three.
 COMPRESS = (host("32M", "compress") +
@@ -68,7 +68,7 @@ CASES = [
     Case("the demonstration, all tiers", DEMO,
          [verified(*DEMO_VMS), overcommitted(2.5), net("share"), net("balloon"),
           net("compress"), net("swap"), event("state", new="soft"), swap_written,
-          console_never_says("ERROR")] + METADATA, limit=360),
+          console_never_says("ERROR")] + METADATA, limit=900),
     Case("the same bytes twice", SMALL, [verified("clone1", "clone2", "cache", "fill")],
-         limit=300, repeat=True),
+         limit=700, repeat=True),
 ]

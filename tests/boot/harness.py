@@ -35,7 +35,7 @@ class Case:
     image: list = field(default_factory=list)  # more options of mkimage.py
     cpu: str = "corei7_skylake_x"
     memory: int = 256                # MiB of the machine
-    limit: int = 240                 # seconds before it counts as hanging
+    limit: int = 600                 # seconds before it counts as hanging
     telemetry: bool = True           # whether the hypervisor comes so far
     repeat: bool = False             # run twice, telemetry must be the same bytes
     mismatches: bool = False         # whether a guest may find pages that differ
