@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Writes the counter tables of docs/telemetry.md from mm/counters.h.
+"""Writes the counter tables of docs/telemetry.md from mm/counters.h and, for the
+balloon device, from hv/dev_balloon.h.
 
   tools/counters.py          rewrites what lies between the markers
   tools/counters.py --check  exit status 1 when the file is not up to date
@@ -10,9 +11,11 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HEADER = ROOT / "mm" / "counters.h"
+DEVICE_HEADER = ROOT / "hv" / "dev_balloon.h"
 DOCUMENT = ROOT / "docs" / "telemetry.md"
 BEGIN, END = "<!-- counters:begin -->", "<!-- counters:end -->"
 ENTRY = re.compile(r'X\(\s*(\w+)\s*,\s*([GC])\s*,\s*(\w+)\s*,\s*"((?:[^"\\]|\\.)*)"\s*\)')
+DEVICE_ENTRY = re.compile(r'X\(\s*(\w+)\s*,\s*"((?:[^"\\]|\\.)*)"\s*\)')
 KIND = {"G": "gauge", "C": "counter"}
 
 
@@ -31,11 +34,19 @@ def table(title, entries):
     return "\n".join(rows)
 
 
+def device_table(text):
+    line = re.search(r"#define BALLOON_COUNTERS\(X\)(.*)", text.replace("\\\n", " "))
+    rows = ["### `device`: the balloon device", "", "| name | meaning |", "|---|---|"]
+    rows += [f"| `{n}` | {m} |" for n, m in DEVICE_ENTRY.findall(line.group(1))]
+    return "\n".join(rows)
+
+
 def main():
     header = HEADER.read_text()
     tables = "\n\n".join(
         [table("Host", counters(header, "MM_HOST_COUNTERS")),
-         table("Per VM", counters(header, "MM_VM_COUNTERS"))])
+         table("Per VM", counters(header, "MM_VM_COUNTERS")),
+         device_table(DEVICE_HEADER.read_text())])
     old = DOCUMENT.read_text()
     head, rest = old.split(BEGIN, 1)
     _, tail = rest.split(END, 1)
