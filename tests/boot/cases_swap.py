@@ -5,13 +5,13 @@ from harness import (GUEST, ROOT, Case, console_says, disk_untouched_outside_swa
                      host, host_counter, not_started, swap_bytes, swap_untouched, swap_written,
                      verified, vm)
 
-RANDOM = "workload=fill seed={} ws=18M mix=100:0:0:0"
+RANDOM = "workload=fill seed={} ws=15M rounds=1 mix=100:0:0:0"
 TWO = (vm("one", RANDOM.format(1), memory="24M") + vm("two", RANDOM.format(2), memory="24M"))
 SMALL_TWO = (vm("one", "workload=fill seed=1 ws=6M", memory="12M") +
              vm("two", "workload=fill seed=2 ws=6M", memory="12M"))
 TEXT = (host("32M", "swap") +
-        vm("one", "workload=fill seed=1 ws=18M mix=0:100:0:0", memory="24M") +
-        vm("two", "workload=fill seed=2 ws=18M mix=0:100:0:0", memory="24M"))
+        vm("one", "workload=fill seed=1 ws=16M rounds=1 mix=0:100:0:0", memory="24M") +
+        vm("two", "workload=fill seed=2 ws=16M rounds=1 mix=0:100:0:0", memory="24M"))
 
 
 def phrases():

@@ -23,11 +23,11 @@ BALLOON = (host("36M", "balloon") +
            vm("cache", "workload=cache seed=2 ws=22M", memory="26M"))
 # Text compresses by two to three.
 COMPRESS = (host("32M", "compress") +
-            "".join(vm(f"text{i}", f"workload=fill seed={i} ws=18M mix=0:100:0:0",
+            "".join(vm(f"text{i}", f"workload=fill seed={i} ws=18M rounds=1 mix=0:100:0:0",
                        memory="24M") for i in range(2)))
 # Random words do not.
 SWAP = (host("32M", "swap") +
-        "".join(vm(f"random{i}", f"workload=fill seed={i} ws=18M mix=100:0:0:0",
+        "".join(vm(f"random{i}", f"workload=fill seed={i} ws=15M rounds=1 mix=100:0:0:0",
                    memory="24M") for i in range(2)))
 SMALL = (host("24M") + vm("clone1", "workload=clones seed=1 ws=8M", memory="16M", share_group="g") +
          vm("clone2", "workload=clones seed=2 ws=8M", memory="16M", share_group="g") +

@@ -67,7 +67,7 @@ class Run:
 
 def host(memory="64M", tiers="share balloon compress swap", **more):
     """The [host] section."""
-    values = {"memory": memory, "tiers": tiers, "seed": 1, "duration": "120s",
+    values = {"memory": memory, "tiers": tiers, "seed": 1, "duration": "400s",
               "sample": "500ms", **more}
     return "[host]\n" + "".join(f"{key} = {value}\n" for key, value in values.items())
 
