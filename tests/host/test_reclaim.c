@@ -350,6 +350,25 @@ static void cold_pages_first(void **state)
     sim_stop();
 }
 
+/* Pages in use through translations that stay cached are still seen as in use:
+ * an accessed bit is only set again after a flush. */
+static void cached_pages_are_active(void **state)
+{
+    (void)state;
+    start(600, 0, "", 64);
+    struct sim_vm *vm = sim_vm_simple(200);
+    for (uint32_t g = 0; g < 200; g++)
+        sim_write(vm, g, SIM_NOISE, g);
+    for (unsigned i = 0; i < 1200; i++) {
+        for (uint32_t g = 0; g < 12; g++)
+            sim_read(vm, g);
+        sim_pump();
+        if (i > 800)
+            assert_in_range(sim_vm_counter(vm, MM_VM_active), 8, 40);
+    }
+    sim_stop();
+}
+
 /* Idle memory is taxed: of two equal VMs the one that uses its memory keeps more. */
 static void idle_tax(void **state)
 {
@@ -419,19 +438,13 @@ static void tiny_hosts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(swap_alone),
-        cmocka_unit_test(compression_alone),
-        cmocka_unit_test(balloon_alone),
-        cmocka_unit_test(sharing_alone),
-        cmocka_unit_test(all_together),
-        cmocka_unit_test(pressure_states),
-        cmocka_unit_test(limits_hold),
-        cmocka_unit_test(victims),
-        cmocka_unit_test(swap_lost),
-        cmocka_unit_test(reservations_hold),
-        cmocka_unit_test(cold_pages_first),
-        cmocka_unit_test(idle_tax),
-        cmocka_unit_test(every_nth_write_fails),
+        cmocka_unit_test(swap_alone),       cmocka_unit_test(compression_alone),
+        cmocka_unit_test(balloon_alone),    cmocka_unit_test(sharing_alone),
+        cmocka_unit_test(all_together),     cmocka_unit_test(pressure_states),
+        cmocka_unit_test(limits_hold),      cmocka_unit_test(victims),
+        cmocka_unit_test(swap_lost),        cmocka_unit_test(reservations_hold),
+        cmocka_unit_test(cold_pages_first), cmocka_unit_test(cached_pages_are_active),
+        cmocka_unit_test(idle_tax),         cmocka_unit_test(every_nth_write_fails),
         cmocka_unit_test(tiny_hosts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
