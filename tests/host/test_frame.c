@@ -171,6 +171,19 @@ static void double_free_is_noticed(void **state)
     expect_panic(frame_free(frame));
 }
 
+/* The address of an entry of all zero bits is nobody's (P15). */
+static void frame_zero_is_nobodys(void **state)
+{
+    (void)state;
+    const struct frame_region regions[] = {
+        { hpa(0), 3 * PAGE_SIZE },
+        { hpa((uint64_t)SIM_PFN_FIRST << PAGE_SHIFT), 400 * PAGE_SIZE },
+    };
+    assert_true(frame_init(regions, 2));
+    assert_null(frame_at(pfn(0)));
+    assert_non_null(frame_at(pfn(1)));
+}
+
 static void nothing_to_manage(void **state)
 {
     (void)state;
@@ -193,6 +206,7 @@ int main(void)
         WITH_FRAMES(random_use),
         WITH_FRAMES(double_free_is_noticed),
         WITH_FRAMES(nothing_to_manage),
+        WITH_FRAMES(frame_zero_is_nobodys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
