@@ -18,9 +18,9 @@ SHARE = (host("32M", "share", share_pages=512) +
                     memory="16M", share_group="all") for i in range(3)))
 # One guest frees most of what it touched; a cache then grows into it. Nothing
 # but the balloon can take the freed pages back.
-BALLOON = (host("36M", "balloon") +
-           vm("grow", "workload=grow seed=1 ws=18M ticks=200", memory="20M") +
-           vm("cache", "workload=cache seed=2 ws=22M", memory="26M"))
+BALLOON = (host("42M", "balloon") +
+           vm("grow", "workload=grow seed=1 ws=18M phases=6 ticks=300", memory="20M") +
+           vm("cache", "workload=cache seed=2 ws=22M requests=40000 ticks=400", memory="26M"))
 # Text compresses by two to three.
 COMPRESS = (host("32M", "compress") +
             "".join(vm(f"text{i}", f"workload=fill seed={i} ws=18M rounds=1 mix=0:100:0:0",
