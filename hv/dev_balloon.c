@@ -271,12 +271,18 @@ static enum virtq_answer statistics_read(struct vm *vm, struct virtq *queue)
     return VIRTQ_DONE;
 }
 
+/* A queue that was reset took the buffer with it. */
+static bool holds_statistics(const struct vm *vm)
+{
+    return vm->balloon.holds_statistics && vm->virtio.queues[VIRTIO_BALLOON_Q_STATS].open;
+}
+
 /* The device keeps the driver's buffer and gives it back when it wants news. */
 static enum virtq_answer statistics_work(struct vm *vm, unsigned *budget, bool *notify)
 {
     struct balloon *b = &vm->balloon;
     struct virtq *queue = &vm->virtio.queues[VIRTIO_BALLOON_Q_STATS];
-    if (b->holds_statistics) {
+    if (holds_statistics(vm)) {
         if (!b->wants_statistics)
             return VIRTQ_EMPTY;
         enum virtq_answer answer = virtq_close(vm, queue, notify);
@@ -284,6 +290,7 @@ static enum virtq_answer statistics_work(struct vm *vm, unsigned *budget, bool *
             b->holds_statistics = b->wants_statistics = false;
         return answer;
     }
+    b->holds_statistics = false;
     enum virtq_answer answer = queue->open ? VIRTQ_DONE : virtq_open(vm, queue);
     if (answer == VIRTQ_DONE)
         answer = statistics_read(vm, queue);
@@ -299,7 +306,7 @@ static enum virtq_answer statistics_work(struct vm *vm, unsigned *budget, bool *
 
 static bool statistics_wanted(const struct vm *vm)
 {
-    return vm->balloon.holds_statistics && vm->balloon.wants_statistics;
+    return holds_statistics(vm) && vm->balloon.wants_statistics;
 }
 
 bool dev_balloon_has_work(const struct vm *vm)

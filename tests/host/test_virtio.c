@@ -359,6 +359,24 @@ static void statistics_are_kept_and_asked_for(void **state)
     assert_int_equal(get16(USED(2) + 2), 1);
 }
 
+/* A queue that is reset while the device holds its buffer leaves no work behind,
+ * and nothing to give back when it is used again. */
+static void a_reset_queue_takes_its_statistics_along(void **state)
+{
+    (void)state;
+    set_up_driver();
+    put_desc(2, 1, BUFFER, 20, 0, 0);
+    offer(2, 1);
+    pump();
+    vm.balloon.timer.fire(&vm.balloon.timer, 0);
+    assert_true(dev_balloon_has_work(&vm));
+    reg(VIRTIO_MMIO_QUEUE_SEL, 2);
+    reg(VIRTIO_MMIO_QUEUE_READY, 0);
+    assert_false(dev_balloon_has_work(&vm));
+    pump();
+    assert_int_equal(get16(USED(2) + 2), 0);
+}
+
 struct bad_buffer {
     uint32_t len;
     uint16_t flags;
@@ -599,6 +617,7 @@ int main(void)
         test(a_large_buffer_takes_several_turns),
         test(the_target_is_told),
         test(statistics_are_kept_and_asked_for),
+        test(a_reset_queue_takes_its_statistics_along),
         test(bad_buffers_are_refused_and_counted),
         test(bad_numbers_are_refused_and_counted),
         test(broken_rings_need_a_reset),
