@@ -113,7 +113,9 @@ static struct mm_vm *furthest(bool dry, int64_t *above)
         struct mm_vm *vm = vm_at(i);
         if (!vm || vm->stopped || (!dry && is_dry(vm)))
             continue;
-        int64_t resident = vm_resident(vm), over = resident - vm->target;
+        /* What is on its way out is as good as gone. */
+        int64_t resident = (int64_t)vm_resident(vm) - vm->homes[HOME_BUSY_OUT];
+        int64_t over = resident - vm->target;
         int64_t beyond = resident - vm->config.reserve_pages;
         if (beyond <= 0)
             continue;
@@ -212,7 +214,11 @@ static uint32_t page_out(bool *pool_full)
 {
     int64_t above;
     struct mm_vm *vm = can_page_out() ? furthest(false, &above) : NULL;
-    return vm ? take_from(vm, PAGEOUT_BATCH, false, pool_full) : 0;
+    if (!vm)
+        return 0;
+    /* Never beyond its target or its reservation (P11). */
+    uint32_t want = above < PAGEOUT_BATCH ? (uint32_t)above : PAGEOUT_BATCH;
+    return take_from(vm, want, false, pool_full);
 }
 
 /* ---- the pool ----------------------------------------------------------------------------- */

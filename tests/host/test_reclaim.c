@@ -324,6 +324,30 @@ static void reservations_hold(void **state)
     sim_stop();
 }
 
+/* The same with a part reserved: page-outs stop at the reservation, also with
+ * many on their way. */
+static void part_of_it_reserved(void **state)
+{
+    (void)state;
+    start(500, 2000, "w", 63);
+    struct mm_vm_config config;
+    sim_vm_config_default(&config, 300);
+    config.reserve_pages = 150;
+    config.salt = 1;
+    struct sim_vm *safe = sim_vm_add(&config);
+    struct sim_vm *attacker = sim_vm_greedy(900);
+    for (uint32_t g = 0; g < 300; g++)
+        sim_write(safe, g, SIM_NOISE, g);
+    for (unsigned round = 0; round < 2; round++)
+        for (uint32_t g = 0; g < 900; g++) {
+            sim_write(attacker, g, SIM_NOISE, g + round);
+            assert_true(sim_vm_counter(safe, MM_VM_private) >= 150);
+        }
+    assert_true(sim_vm_counter(safe, MM_VM_out_swap) > 0);
+    sim_verify(attacker);
+    sim_stop();
+}
+
 /* Pages in use are kept, idle ones go (accessed bits). */
 static void cold_pages_first(void **state)
 {
@@ -438,13 +462,21 @@ static void tiny_hosts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(swap_alone),       cmocka_unit_test(compression_alone),
-        cmocka_unit_test(balloon_alone),    cmocka_unit_test(sharing_alone),
-        cmocka_unit_test(all_together),     cmocka_unit_test(pressure_states),
-        cmocka_unit_test(limits_hold),      cmocka_unit_test(victims),
-        cmocka_unit_test(swap_lost),        cmocka_unit_test(reservations_hold),
-        cmocka_unit_test(cold_pages_first), cmocka_unit_test(cached_pages_are_active),
-        cmocka_unit_test(idle_tax),         cmocka_unit_test(every_nth_write_fails),
+        cmocka_unit_test(swap_alone),
+        cmocka_unit_test(compression_alone),
+        cmocka_unit_test(balloon_alone),
+        cmocka_unit_test(sharing_alone),
+        cmocka_unit_test(all_together),
+        cmocka_unit_test(pressure_states),
+        cmocka_unit_test(limits_hold),
+        cmocka_unit_test(victims),
+        cmocka_unit_test(swap_lost),
+        cmocka_unit_test(reservations_hold),
+        cmocka_unit_test(part_of_it_reserved),
+        cmocka_unit_test(cold_pages_first),
+        cmocka_unit_test(cached_pages_are_active),
+        cmocka_unit_test(idle_tax),
+        cmocka_unit_test(every_nth_write_fails),
         cmocka_unit_test(tiny_hosts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
