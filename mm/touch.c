@@ -26,7 +26,10 @@ static enum mm_answer touch_reserve(struct leaf *leaf, struct mm_vcpu *vcpu, pfn
     }
     if (core.hold && resident > vm->target && vcpu)
         return wait_enlist(vcpu, MM_WAIT_HELD, NULL);
-    *frame = frame_alloc(FRAME_PRIVATE, FRAME_ORDINARY);
+    /* The first page of a table just made follows it into the tables' reserve:
+     * refused, it would give the table up and come back for it for ever. */
+    bool fresh = leaf->table->table.entries == 0;
+    *frame = frame_alloc(FRAME_PRIVATE, fresh ? FRAME_TABLES : FRAME_ORDINARY);
     return pfn_is_none(*frame) ? wait_enlist(vcpu, MM_WAIT_FRAME, NULL) : MM_DONE;
 }
 

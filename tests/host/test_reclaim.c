@@ -348,6 +348,28 @@ static void part_of_it_reserved(void **state)
     sim_stop();
 }
 
+/* Takes all frames but the reserve and `left`. */
+static void use_up(struct sim_vm *vm, uint32_t left)
+{
+    for (uint32_t g = 0; frame_free_count() > frame_reserve_count() + left; g++)
+        sim_write(vm, g, SIM_NOISE, g);
+    assert_int_equal(frame_free_count(), frame_reserve_count() + left);
+}
+
+/* One frame above the reserve, for a page whose table is not there yet. */
+static void last_frame_and_no_table(void **state)
+{
+    (void)state;
+    start(400, 0, "", 64);
+    struct sim_vm *sparse = sim_vm_simple(1200), *other = sim_vm_simple(400);
+    sim_write(sparse, 0, SIM_NOISE, 1);
+    use_up(other, 1);
+    assert_int_equal(sim_write(sparse, 600, SIM_NOISE, 2), MM_DONE);
+    assert_int_equal(sim_read(sparse, 600), MM_DONE);
+    sim_oracle(true);
+    sim_stop();
+}
+
 /* Pages in use are kept, idle ones go (accessed bits). */
 static void cold_pages_first(void **state)
 {
@@ -473,6 +495,7 @@ int main(void)
         cmocka_unit_test(swap_lost),
         cmocka_unit_test(reservations_hold),
         cmocka_unit_test(part_of_it_reserved),
+        cmocka_unit_test(last_frame_and_no_table),
         cmocka_unit_test(cold_pages_first),
         cmocka_unit_test(cached_pages_are_active),
         cmocka_unit_test(idle_tax),
