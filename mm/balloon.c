@@ -75,7 +75,7 @@ enum mm_balloon_result mm_balloon_inflate(struct mm_vcpu *vcpu, gfn_t page)
     wait_cancel(vcpu);
     if (page.v >= vm->config.pages)
         return refuse(vm, MM_BALLOON_OUT_OF_RANGE);
-    if (!nested_lock(vm, page, NESTED_MAKE_RECLAIM, &leaf)) {
+    if (!nested_lock(vm, page, NESTED_MAKE, &leaf)) {
         wait_enlist(vcpu, MM_WAIT_FRAME, NULL);
         return MM_BALLOON_WAIT;
     }

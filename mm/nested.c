@@ -41,10 +41,9 @@ static void store(entry_t *slot, entry_t entry)
 
 /* A table at `level` whose pages are all ZERO (NONE beyond the guest's end);
  * first: the first page it covers. */
-static pfn_t table_make(struct mm_vm *vm, unsigned level, uint32_t first,
-                        enum frame_urgency urgency)
+static pfn_t table_make(struct mm_vm *vm, unsigned level, uint32_t first)
 {
-    pfn_t table = frame_alloc(FRAME_TABLE, urgency);
+    pfn_t table = frame_alloc(FRAME_TABLE, FRAME_TABLES);
     if (pfn_is_none(table))
         return table;
     frame_at(table)->tag = vm->id;
@@ -58,7 +57,7 @@ static pfn_t table_make(struct mm_vm *vm, unsigned level, uint32_t first,
 
 bool nested_create(struct mm_vm *vm)
 {
-    vm->root = table_make(vm, LEVELS, 0, FRAME_TABLES);
+    vm->root = table_make(vm, LEVELS, 0);
     return !pfn_is_none(vm->root);
 }
 
@@ -73,8 +72,7 @@ static pfn_t step_down(struct mm_vm *vm, pfn_t table, unsigned level, uint32_t p
     if (mode == NESTED_LOOK || mode == NESTED_TRY)
         return PFN_NONE;
     ensure(entry_home(entry) == HOME_ZERO);
-    pfn_t below = table_make(vm, level - 1, range_start(page, level),
-                             mode == NESTED_MAKE ? FRAME_TABLES : FRAME_RECLAIM);
+    pfn_t below = table_make(vm, level - 1, range_start(page, level));
     if (!pfn_is_none(below)) {
         frame_at(table)->table.entries++;
         store(slot, entry_table(below));

@@ -16,10 +16,9 @@
 #include "mm/home.h"
 
 enum nested_mode {
-    NESTED_LOOK,        /* do not make a table; an absent one is no failure */
-    NESTED_TRY,         /* as LOOK, but false when the table is locked by someone else */
-    NESTED_MAKE,        /* make the table for a fault */
-    NESTED_MAKE_RECLAIM /* make it from reclaim's reserve, for what frees memory */
+    NESTED_LOOK, /* do not make a table; an absent one is no failure */
+    NESTED_TRY,  /* as LOOK, but false when the table is locked by someone else */
+    NESTED_MAKE  /* make the table */
 };
 
 /* The root, and nothing else. False: no frame. */

@@ -370,6 +370,20 @@ static void last_frame_and_no_table(void **state)
     sim_stop();
 }
 
+/* A guest that gives up what it never touched gets tables, but not the reserve. */
+static void inflating_nothing(void **state)
+{
+    (void)state;
+    start(400, 0, "b", 65);
+    struct sim_vm *hollow = sim_vm_simple(60 * 512), *other = sim_vm_simple(400);
+    use_up(other, 4);
+    for (uint32_t g = 0; g < 60 * 512; g += 512)
+        sim_inflate(hollow, g);
+    assert_true(frame_free_count() >= frame_reserve_count() / 2);
+    sim_oracle(true);
+    sim_stop();
+}
+
 /* Pages in use are kept, idle ones go (accessed bits). */
 static void cold_pages_first(void **state)
 {
@@ -496,6 +510,7 @@ int main(void)
         cmocka_unit_test(reservations_hold),
         cmocka_unit_test(part_of_it_reserved),
         cmocka_unit_test(last_frame_and_no_table),
+        cmocka_unit_test(inflating_nothing),
         cmocka_unit_test(cold_pages_first),
         cmocka_unit_test(cached_pages_are_active),
         cmocka_unit_test(idle_tax),
