@@ -163,7 +163,8 @@ bool mm_step(void)
     more |= reclaim_step();
     reclaim_update_state();
     core_net_peaks();
-    wait_wake_frames();
+    if (wait_wake_frames() > 0)
+        reclaim_answered();
     wait_wake_all(wait_io_list());
     spin_unlock(&core.step_lock);
     return more;

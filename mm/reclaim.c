@@ -5,7 +5,10 @@
  * nothing: the first clears accessed bits, the second takes what stayed cold,
  * the third takes anything that is not pinned or on a floor. When a vCPU waits
  * for a frame, no I/O is under way, and every tier is dry, the VM furthest above
- * its target is stopped; never one within its reservation.
+ * its target is stopped; never one within its reservation. A guest can keep a
+ * tier from being dry without giving anything (a balloon that breathes, a merged
+ * page that comes and goes), so after PATIENCE without a vCPU woken nothing is
+ * left but that either.
  */
 #include "mm/reclaim.h"
 #include "lib/log.h"
@@ -26,12 +29,14 @@
 #define COMPACT_BATCH    32u  /* objects */
 #define LIMIT_SLACK      16u  /* pages a VM at its limit is brought below it */
 #define DRY_ROUNDS       3u
-#define LEAST_MIN_FREE   96u /* frames: below that, the states lie too close to each other */
+#define PATIENCE         500u /* ticks */
+#define LEAST_MIN_FREE   96u  /* frames: below that, the states lie too close to each other */
 
 static struct {
     uint32_t enter[MM_STATE_COUNT]; /* the state holds below this many free frames */
     uint32_t hysteresis;
     uint32_t pool_limit;
+    uint64_t answered; /* tick when nobody waited for a frame, or somebody was woken */
 } r;
 
 /* ---- pressure ------------------------------------------------------------------------ */
@@ -74,7 +79,13 @@ void reclaim_init(void)
     }
     r.hysteresis = core.min_free / 32 < 4 ? 4 : core.min_free / 32;
     r.pool_limit = (uint32_t)(managed * c->pool_percent / 100);
+    r.answered = 0;
     core.state = MM_HIGH;
+}
+
+void reclaim_answered(void)
+{
+    r.answered = core.ticks;
 }
 
 void reclaim_update_state(void)
@@ -303,10 +314,16 @@ static bool limit_is_dry(void)
     return false;
 }
 
+static bool tiers_are_dry(void)
+{
+    return !balloon_can_help() && sharing_is_dry() && (paging_is_dry() || limit_is_dry());
+}
+
+/* Of a vCPU that waits. */
 static bool is_exhausted(uint32_t moved)
 {
-    return moved == 0 && wait_for_frames() && inflight_count(NULL) == 0 && !victim_is_leaving() &&
-           !balloon_can_help() && sharing_is_dry() && (paging_is_dry() || limit_is_dry());
+    return moved == 0 && inflight_count(NULL) == 0 && !victim_is_leaving() &&
+           (tiers_are_dry() || core.ticks - r.answered >= PATIENCE);
 }
 
 /* ---- the step ------------------------------------------------------------------------------- */
@@ -329,7 +346,9 @@ bool reclaim_step(void)
     if (moved == 0 || waiting || core.state == MM_LOW)
         swap_write_flush();
     core.hold = core.state == MM_LOW && !paging_is_dry();
-    if (is_exhausted(moved))
+    if (!waiting)
+        reclaim_answered();
+    else if (is_exhausted(moved))
         stop_victim();
     return moved > 0 || (waiting && inflight_count(NULL) == 0);
 }

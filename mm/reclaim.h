@@ -21,6 +21,8 @@
 void reclaim_init(void);
 /* One bounded step; true when there is more to do at once. */
 bool reclaim_step(void);
+/* A vCPU that waited for a frame was woken. */
+void reclaim_answered(void);
 /* The pressure state by free frames, with hysteresis. */
 void reclaim_update_state(void);
 

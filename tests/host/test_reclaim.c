@@ -384,6 +384,34 @@ static void inflating_nothing(void **state)
     sim_stop();
 }
 
+/* A balloon that breathes is never stuck and never gives anything: whoever waits
+ * for it is not left waiting. */
+static void breathing_balloon(void **state)
+{
+    (void)state;
+    start(500, 0, "b", 66);
+    struct sim_vm *hostile = sim_vm_simple(300), *greedy = sim_vm_greedy(600);
+    sim.victim_allowed = true;
+    mm_balloon_driver(hostile->core, true, false, 0);
+    for (uint32_t g = 0; g < 200; g++)
+        sim_write(hostile, g, SIM_NOISE, g);
+    use_up(greedy, 0);
+    sim_run(60); /* states and targets follow */
+    struct sim_vcpu *vcpu = &greedy->vcpus[0];
+    vcpu->op = (struct sim_op){ .kind = SIM_WRITE_PAGE, .gfn = 500, .content = SIM_NOISE };
+    assert_int_equal(sim_vcpu_try(vcpu), MM_WAIT);
+    for (unsigned i = 0; i < 4000 && sim_host_counter(MM_HOST_victims) == 0; i++) {
+        if (!hostile->stopped) {
+            sim_inflate(hostile, 250);
+            sim_deflate(hostile, 250);
+        }
+        sim_pump();
+    }
+    assert_int_equal(sim_host_counter(MM_HOST_victims), 1);
+    sim_oracle(true);
+    sim_stop();
+}
+
 /* Pages in use are kept, idle ones go (accessed bits). */
 static void cold_pages_first(void **state)
 {
@@ -511,6 +539,7 @@ int main(void)
         cmocka_unit_test(part_of_it_reserved),
         cmocka_unit_test(last_frame_and_no_table),
         cmocka_unit_test(inflating_nothing),
+        cmocka_unit_test(breathing_balloon),
         cmocka_unit_test(cold_pages_first),
         cmocka_unit_test(cached_pages_are_active),
         cmocka_unit_test(idle_tax),
