@@ -61,12 +61,13 @@ def last_values(data, name):
 
 def tier_rows(data):
     """Header and one row for each tier: net and gross frames freed."""
-    rows = [["tier", "frames freed, net", "frames freed, gross"]]
+    rows = [["tier", "frames freed, gross", "net, highest", "net, at the end"]]
     host = data.end["host"] if data.end else (data.samples[-1]["host"] if data.samples else {})
     for tier in telemetry.TIERS:
         net = data.end["net"][tier] if data.end else host.get(f"net_{tier}", 0)
-        rows.append([tier, str(net), str(host.get(f"freed_{tier}", 0))])
-    rows.append(["zero and fill", "", str(host.get("freed_zero", 0))])
+        rows.append([tier, str(host.get(f"freed_{tier}", 0)),
+                     str(host.get(f"peak_net_{tier}", 0)), str(net)])
+    rows.append(["zero and fill", str(host.get("freed_zero", 0)), "", ""])
     return rows
 
 
