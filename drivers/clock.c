@@ -31,7 +31,6 @@
 
 static uint64_t tsc_hz = FALLBACK_HZ, lapic_hz = FALLBACK_HZ, tsc_start;
 static uint64_t ns_per_tsc_32; /* ns for each tick, 32 bits of fraction */
-static uint64_t tsc_per_ns_30; /* ticks for each ns, 30 bits of fraction */
 
 /* One measurement: what the two counters did while `ticks` of a clock of `hz`
  * went by. */
@@ -108,7 +107,6 @@ void clock_init(void)
         log_warn("clock: neither PM timer nor PIT moves; times will be wrong");
     }
     ns_per_tsc_32 = (NS_PER_S << 32) / tsc_hz;
-    tsc_per_ns_30 = (tsc_hz << 30) / NS_PER_S;
     tsc_start = tsc_read();
     log_info("clock: TSC %u kHz, local APIC timer %u kHz, measured against the %s",
              (unsigned)(tsc_hz / 1000), (unsigned)(lapic_hz / 1000), source);
@@ -129,7 +127,3 @@ uint64_t clock_now_ns(void)
     return (uint64_t)(((unsigned __int128)(tsc_read() - tsc_start) * ns_per_tsc_32) >> 32);
 }
 
-uint64_t clock_ns_to_tsc(uint64_t ns)
-{
-    return (uint64_t)(((unsigned __int128)ns * tsc_per_ns_30) >> 30);
-}

@@ -13,6 +13,5 @@ void clock_init(void);
 uint64_t clock_tsc_hz(void);
 uint64_t clock_lapic_hz(void);
 uint64_t clock_now_ns(void); /* since clock_init() */
-uint64_t clock_ns_to_tsc(uint64_t ns);
 
 #endif

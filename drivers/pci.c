@@ -40,12 +40,6 @@ uint32_t pci_read32(const struct pci_device *device, unsigned offset)
     return port_read32(CONFIG_DATA);
 }
 
-void pci_write32(const struct pci_device *device, unsigned offset, uint32_t value)
-{
-    select(device, offset);
-    port_write32(CONFIG_DATA, value);
-}
-
 uint16_t pci_read16(const struct pci_device *device, unsigned offset)
 {
     select(device, offset);

@@ -15,7 +15,6 @@ struct pci_device {
 };
 
 uint32_t pci_read32(const struct pci_device *device, unsigned offset);
-void pci_write32(const struct pci_device *device, unsigned offset, uint32_t value);
 uint16_t pci_read16(const struct pci_device *device, unsigned offset);
 void pci_write16(const struct pci_device *device, unsigned offset, uint16_t value);
 

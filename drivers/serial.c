@@ -138,11 +138,3 @@ void serial_flush(void)
                 break;
     }
 }
-
-int serial_read(enum serial_port index)
-{
-    struct serial *port = &ports[index];
-    if (!port->present || !(port_read8(port->base + REG_STATUS) & STATUS_DATA))
-        return -1;
-    return port_read8(port->base + REG_DATA);
-}

@@ -26,7 +26,4 @@ size_t serial_room(enum serial_port port);
 bool serial_poll(void);
 void serial_flush(void);
 
-/* A received byte of the console, or -1. */
-int serial_read(enum serial_port port);
-
 #endif

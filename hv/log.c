@@ -9,13 +9,9 @@
 
 #define LINE_MAX 512u
 
-static enum log_level lowest = LOG_INFO;
+/* Lines below this level are dropped. */
+static const enum log_level lowest = LOG_INFO;
 static const char *const prefixes[] = { "debug: ", "", "warning: ", "error: " };
-
-void log_set_level(enum log_level level)
-{
-    lowest = level;
-}
 
 void log_vline(enum log_level level, const char *format, va_list args)
 {

@@ -6,9 +6,6 @@
 
 #include "lib/log.h"
 
-/* Lines below this level are dropped; LOG_INFO until set. */
-void log_set_level(enum log_level level);
-
 void log_vline(enum log_level level, const char *format, va_list args)
     __attribute__((format(printf, 2, 0)));
 

@@ -10,8 +10,10 @@
 #include "hv/symbols.h"
 #include "hv/x86.h"
 #include "lib/fmt.h"
+#include "mm/home.h"
 
 #define BACKTRACE_MAX 32u
+#define MOVES_MAX     8u
 #define REASON_MAX    256u
 
 extern uint8_t hv_image_start[], hv_image_end[];
@@ -77,8 +79,19 @@ static void backtrace(uint64_t rbp)
     }
 }
 
+/* Where pages went last: a panic is most often about one of them. */
+static void print_moves(void)
+{
+    static struct home_trace trace[HOME_TRACE_COUNT];
+    unsigned count = home_trace_get(trace), first = count > MOVES_MAX ? count - MOVES_MAX : 0;
+    for (unsigned i = first; i < count; i++)
+        log_error("  moved: vm %u page 0x%x, %s => %s", trace[i].vm, trace[i].gfn,
+                  home_name(trace[i].from), home_name(trace[i].to));
+}
+
 static _Noreturn void finish(const char *reason)
 {
+    print_moves();
     log_line(LOG_INFO, "ballast: result failed: panic: %s", reason);
     serial_flush();
     power_off(1);

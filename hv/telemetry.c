@@ -27,7 +27,7 @@ static const char *const device_names[] = { BALLOON_COUNTERS(DEVICE_NAME_OF) };
 static bool active;
 static struct json json;
 static struct timer sample_timer;
-static uint64_t sample_ns, sequence, skipped_count;
+static uint64_t sample_ns, sequence, skipped_count, events_skipped_count;
 static uint64_t net_host[MM_HOST_COUNTER_COUNT];
 static uint64_t peak_metadata, peak_table;
 
@@ -279,10 +279,20 @@ static void event_begin(const char *event, const char *vm)
         json_string(&json, "vm", vm);
 }
 
+/* What guests can cause as often as they like never waits for the line. */
+static bool is_frequent(enum mm_event_kind kind)
+{
+    return kind == MM_EVENT_STATE || kind == MM_EVENT_TARGET || kind == MM_EVENT_BALLOON;
+}
+
 void telemetry_memory_event(enum mm_event_kind kind, const char *vm, uint64_t a, uint64_t b)
 {
     if (!active)
         return;
+    if (is_frequent(kind) && serial_room(SERIAL_TELEMETRY) < SAMPLE_ROOM / 2) {
+        events_skipped_count++;
+        return;
+    }
     switch (kind) {
     case MM_EVENT_STATE:
         event_begin("state", NULL);
@@ -390,6 +400,7 @@ static void put_end_host(void)
     json_number(&json, "table_ppm", peak_table);
     json_object_end(&json);
     json_number(&json, "samples_skipped", skipped_count);
+    json_number(&json, "events_skipped", events_skipped_count);
 }
 
 static void put_end_vm(const struct vm *vm)

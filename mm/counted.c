@@ -153,11 +153,6 @@ struct counted *counted_peek(uint32_t index)
     return index < COUNTED_MAX && objects[index].state != COUNTED_FREE ? &objects[index] : NULL;
 }
 
-uint32_t counted_used(void)
-{
-    return used;
-}
-
 uint64_t counted_metadata_bytes(void)
 {
     return sizeof(objects);

@@ -58,7 +58,6 @@ void counted_set_swap(uint32_t index, swap_slot_t slot);
 
 /* The object, NULL when its place is free: for the audit. */
 struct counted *counted_peek(uint32_t index);
-uint32_t counted_used(void);
 uint64_t counted_metadata_bytes(void);
 
 #endif

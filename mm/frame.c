@@ -324,11 +324,6 @@ struct frame *frame_by_index(uint32_t index)
     return &f.frames[index];
 }
 
-bool frame_in_share_region(pfn_t number)
-{
-    return (uint32_t)(frame_at(number) - f.frames) >= f.share_start;
-}
-
 uint32_t frame_highest(void)
 {
     const struct bank *last = &f.banks[f.bank_count - 1];

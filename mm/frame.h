@@ -137,8 +137,6 @@ uint32_t frame_total_count(void);   /* descriptors */
 uint64_t frame_metadata_bytes(void);
 /* The descriptor with this index, below frame_total_count(): for scans. */
 struct frame *frame_by_index(uint32_t index);
-/* True when the frame lies in the share region. */
-bool frame_in_share_region(pfn_t number);
 /* The highest managed frame number. */
 uint32_t frame_highest(void);
 /* Recounts kinds and both free lists; NULL, or what is wrong. */

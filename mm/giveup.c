@@ -36,12 +36,22 @@ static uint32_t release(struct mm_vm *vm, gfn_t page, entry_t old)
     }
 }
 
+/* A page that had left RAM by another tier: the frame that tier had freed is the
+ * balloon's from now on, so that a later touch is counted against it. */
+static uint32_t take_over(enum home from)
+{
+    if (from != HOME_POOL && from != HOME_SWAP)
+        return 0;
+    core_count(from == HOME_POOL ? MM_HOST_taken_compress : MM_HOST_taken_swap, 1);
+    return 1;
+}
+
 uint32_t giveup_balloon(struct leaf *leaf)
 {
     entry_t old = home_change(leaf, entry_away(HOME_BALLOON, 0));
     if (entry_is_present(old))
         core_flush(leaf->vm);
-    return release(leaf->vm, leaf->gfn, old);
+    return release(leaf->vm, leaf->gfn, old) + take_over(entry_home(old));
 }
 
 void giveup_end(struct leaf *leaf)

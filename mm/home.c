@@ -33,7 +33,6 @@ static const uint16_t legal[HOME_COUNT] = {
     [HOME_BUSY_IN] = TO(PRIVATE) | TO(SWAP) | TO(COUNTED),
 };
 
-static uint64_t moves[HOME_COUNT][HOME_COUNT];
 static struct home_trace trace_ring[HOME_TRACE_COUNT];
 static uint64_t trace_count;
 
@@ -56,7 +55,6 @@ static void trace(const struct leaf *leaf, enum home from, enum home to)
     uint64_t at = __atomic_fetch_add(&trace_count, 1, __ATOMIC_RELAXED);
     trace_ring[at % HOME_TRACE_COUNT] =
         (struct home_trace){ leaf->gfn.v, leaf->vm->id, (uint8_t)from, (uint8_t)to };
-    __atomic_fetch_add(&moves[from][to], 1, __ATOMIC_RELAXED);
 }
 
 static bool is_uniform(enum home home)
@@ -124,13 +122,7 @@ void home_adjust(struct leaf *leaf, uint64_t set, uint64_t clear)
 
 void home_init(void)
 {
-    memset(moves, 0, sizeof(moves));
     trace_count = 0;
-}
-
-uint64_t home_moves(enum home from, enum home to)
-{
-    return moves[from][to];
 }
 
 unsigned home_trace_get(struct home_trace out[HOME_TRACE_COUNT])

@@ -36,9 +36,8 @@ entry_t home_change(struct leaf *leaf, entry_t to);
  * protection (caller flushes), accessed and dirty bits. */
 void home_adjust(struct leaf *leaf, uint64_t set, uint64_t clear);
 
-/* How often each move has happened, and the latest moves. */
+/* The latest moves, for whoever must find out what went wrong. */
 void home_init(void);
-uint64_t home_moves(enum home from, enum home to);
 struct home_trace {
     uint32_t gfn;
     uint16_t vm;

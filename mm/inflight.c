@@ -80,6 +80,15 @@ unsigned inflight_count(const struct mm_vm *vm)
     return count;
 }
 
+bool inflight_outs_awaited(void)
+{
+    for (unsigned i = 0; i < INFLIGHT_COUNT; i++)
+        if (records[i].kind != INFLIGHT_FREE && !is_in(records[i].kind) &&
+            !list_is_empty(&records[i].waiters))
+            return true;
+    return false;
+}
+
 unsigned inflight_outs(void)
 {
     unsigned count = 0;

@@ -64,5 +64,7 @@ struct inflight *inflight_peek(unsigned index);
 unsigned inflight_count(const struct mm_vm *vm);
 /* Page-outs under way, of anyone: frames that will be free soon. */
 unsigned inflight_outs(void);
+/* Does a vCPU wait for a page that is on its way out? */
+bool inflight_outs_awaited(void);
 
 #endif

@@ -343,7 +343,7 @@ bool reclaim_step(void)
         moved += page_out(&pool_full);
     moved += tend_pool(pressed, pool_full);
     bool waiting = wait_for_frames();
-    if (moved == 0 || waiting || core.state == MM_LOW)
+    if (moved == 0 || waiting || core.state == MM_LOW || inflight_outs_awaited())
         swap_write_flush();
     core.hold = core.state == MM_LOW && !paging_is_dry();
     if (!waiting)

@@ -34,7 +34,7 @@ SAMPLE_VM = {"id": NUMBER, "name": TEXT, "state": TEXT, "wait": TEXT, "exits": O
              "device": OBJECT}
 END = {"result": TEXT, "reason": TEXT, "audit": OBJECT, "net": OBJECT, "configured": NUMBER,
        "managed": NUMBER, "host": OBJECT, "peak": OBJECT, "samples_skipped": NUMBER,
-       "vms": LIST}
+       "events_skipped": NUMBER, "vms": LIST}
 END_VM = {"id": NUMBER, "name": TEXT, "started": FLAG, "reason": TEXT,
           "status": NUMBER_OR_NULL, "exits": OBJECT, "device": OBJECT}
 EVENTS = {

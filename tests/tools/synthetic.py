@@ -74,7 +74,7 @@ def end_record(last):
            ("share", "balloon", "compress", "swap")}
     return {"record": "end", "t": last["t"], "result": "ok", "reason": "",
             "audit": {"violations": 0, "first": ""}, "net": net, "configured": PAGES * 4,
-            "managed": 16384, "samples_skipped": 0, "host": last["host"],
+            "managed": 16384, "samples_skipped": 0, "events_skipped": 0, "host": last["host"],
             "peak": {"metadata_ppm": 4700, "table_ppm": 2100}, "vms": vms}
 
 
