@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "mm/share.h"
 #include "tests/host/homes.h"
 
 static struct sim_vm *one, *two;
@@ -366,6 +367,34 @@ static void counted_objects(void **state)
     sim_stop();
 }
 
+/* However many pages have one hash, a bucket's chain stays short. */
+static void chains_are_bounded(void **state)
+{
+    pfn_t frames[3 * SHARE_WALK];
+    unsigned linked = 0;
+    bool full;
+    (void)state;
+    start(1, 0, 7, 7);
+    for (unsigned i = 0; i < 3 * SHARE_WALK; i++) {
+        frames[i] = frame_alloc(FRAME_PRIVATE, FRAME_ORDINARY);
+        struct frame *frame = frame_at(frames[i]);
+        frame->tag = mm_vm_id(one->core);
+        frame->private.hash = 0x12345678;
+        linked += share_index_insert(frames[i]);
+    }
+    assert_int_equal(linked, SHARE_WALK);
+    assert_null(share_audit());
+    assert_false(pfn_is_none(share_index_find(0x12345678, 7, PFN_NONE, &full)));
+    assert_true(full);
+    assert_true(pfn_is_none(share_index_find(0x12345678, 8, PFN_NONE, &full)));
+    for (unsigned i = 0; i < 3 * SHARE_WALK; i++) {
+        share_forget(frames[i]);
+        frame_free(frames[i]);
+    }
+    sim_oracle(true);
+    sim_stop();
+}
+
 /* Without the tier nothing merges. */
 static void switched_off(void **state)
 {
@@ -392,7 +421,7 @@ int main(void)
         cmocka_unit_test(fill_table_full),      cmocka_unit_test(writes_during_the_scan),
         cmocka_unit_test(two_vcpus_one_page),   cmocka_unit_test(a_sharer_ends),
         cmocka_unit_test(copy_without_a_frame), cmocka_unit_test(counted_objects),
-        cmocka_unit_test(switched_off),
+        cmocka_unit_test(switched_off),         cmocka_unit_test(chains_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
