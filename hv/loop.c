@@ -150,6 +150,11 @@ static void deliver_interrupt(struct vcpu *vcpu)
     seam_interrupt(vcpu, (uint8_t)vector);
 }
 
+static bool ends_turn(enum exit_kind kind)
+{
+    return kind == EXIT_INTERRUPT || kind == EXIT_TIMER || kind == EXIT_PAUSE;
+}
+
 /* Runs the vCPU for some exits, or until an interrupt of the host or the end of
  * its readiness. */
 static void run_vcpu(struct vcpu *vcpu)
@@ -161,7 +166,7 @@ static void run_vcpu(struct vcpu *vcpu)
         vcpu_ops->run(vcpu);
         exit_handle(vcpu);
         serial_poll(); /* keeps the line busy; costs nothing when there is nothing to send */
-        if (vcpu->exit.kind == EXIT_INTERRUPT || vcpu->exit.kind == EXIT_PAUSE)
+        if (ends_turn(vcpu->exit.kind))
             break;
     }
     sched_charge(vcpu, clock_now_ns() - before);

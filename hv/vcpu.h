@@ -58,7 +58,7 @@ enum exit_kind {
     EXIT_NMI,            /* host NMI while in the guest */
     EXIT_MACHINE_CHECK,
     EXIT_TASK_SWITCH,
-    EXIT_TIMER,          /* preemption timer, where used */
+    EXIT_TIMER,          /* the longest stay in a guest is over (where the CPU has the timer) */
     EXIT_ENTRY_FAILED,   /* the entry was refused; the vendor has logged the rule */
     EXIT_UNKNOWN,
     EXIT_KIND_COUNT

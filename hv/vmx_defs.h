@@ -30,6 +30,7 @@
 #define VMX_BASIC_REVISION(v)   ((uint32_t)(v)&0x7fffffffu)
 #define VMX_BASIC_MEMORY(v)     (((v) >> 50) & 15u)
 #define VMX_BASIC_TRUE_CONTROLS (1ull << 55)
+#define VMX_MISC_TIMER_SHIFT(v) ((v)&31u)
 
 /* IA32_FEATURE_CONTROL, volume 4, table 2-2. */
 #define FEATURE_CONTROL_LOCKED (1ull << 0)
@@ -314,6 +315,7 @@ enum vmcs_field {
     VMCS_GUEST_BLOCKING = 0x4824,
     VMCS_GUEST_ACTIVITY = 0x4826,
     VMCS_GUEST_SYSENTER_CS = 0x482a,
+    VMCS_GUEST_TIMER = 0x482e,
     VMCS_HOST_SYSENTER_CS = 0x4c00,
 
     /* B.4 natural width */

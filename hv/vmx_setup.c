@@ -25,6 +25,7 @@ static const struct control pin_controls[] = {
     { PIN_EXTERNAL_INTERRUPT, REQUIRED, "external-interrupt exiting" },
     { PIN_NMI, REQUIRED, "NMI exiting" },
     { PIN_VIRTUAL_NMI, WANTED, "virtual NMIs" },
+    { PIN_TIMER, WANTED, "preemption timer" },
     { 0 },
 };
 

@@ -3,6 +3,7 @@
  * 32-bit protected mode, paging off, flat segments), and reading and changing
  * single registers.
  */
+#include "drivers/clock.h"
 #include "hv/cpu.h"
 #include "hv/vmx_vcpu.h"
 
@@ -10,6 +11,11 @@
 #define DR7_RESET   0x400u
 #define SELECTOR_CS 0x08u
 #define SELECTOR_DS 0x10u
+
+/* The longest stay in a guest. Interrupts of the host end it sooner, except where
+ * they are not seen: Bochs keeps them masked for a guest that is entered with IF
+ * clear, so that a loop with interrupts off would never be left. */
+#define STAY_PER_SECOND 100u
 
 static void controls_init(const struct vmx *vmx)
 {
@@ -36,6 +42,17 @@ static void controls_init(const struct vmx *vmx)
     vmwrite(VMCS_CR4_MASK, ~vmx_config.cr4_owned);
     if (vmx->vpid)
         vmwrite(VMCS_VPID, vmx->vpid);
+}
+
+/* The CPU takes the value anew at every entry and counts it down at the TSC's rate
+ * shifted down (SDM volume 3, 25.5.1; A.6). */
+static void stay_init(void)
+{
+    if (!(vmx_config.pin & PIN_TIMER))
+        return;
+    uint64_t shift = VMX_MISC_TIMER_SHIFT(x86_rdmsr(MSR_VMX_MISC));
+    uint64_t count = (clock_tsc_hz() / STAY_PER_SECOND) >> shift;
+    vmwrite(VMCS_GUEST_TIMER, count < UINT32_MAX ? count + 1 : UINT32_MAX);
 }
 
 static void host_init(void)
@@ -115,6 +132,7 @@ static void registers_init(void)
 void vmx_state_init(struct vcpu *vcpu)
 {
     controls_init(vcpu->vendor);
+    stay_init();
     host_init();
     segments_init();
     registers_init();
