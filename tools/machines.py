@@ -18,6 +18,7 @@ class Options:
     memory_mib: int = 256
     cpu: str = "corei7_skylake_x"  # Bochs model
     ips: int = 25_000_000          # instructions per emulated second
+    tcg_cpu: str = "EPYC,+svm,+npt"  # QEMU model
 
 
 # clock: a run depends on nothing but its inputs. The TSC counts instructions
@@ -58,8 +59,9 @@ def bochs(folder, options):
              "-rc", os.path.join(folder, "bochs.commands")], environment)
 
 
-def kvm(folder, options):
-    return (["qemu-system-x86_64", "-enable-kvm", "-cpu", "host", "-M", "pc",
+def qemu(folder, options, *accelerator):
+    """QEMU as a PC: IDE disk, two serial ports, ends by isa-debug-exit."""
+    return (["qemu-system-x86_64", *accelerator, "-M", "pc",
              "-m", str(options.memory_mib), "-bios", OVMF, "-nodefaults", "-display", "none",
              "-no-reboot", "-drive", f"file={folder}/disk.img,format=raw,if=ide",
              "-serial", f"file:{folder}/console.log",
@@ -67,7 +69,16 @@ def kvm(folder, options):
              "-device", "isa-debug-exit,iobase=0x501,iosize=2"], dict(os.environ))
 
 
-MACHINES = {"bochs": bochs, "kvm": kvm}
+def kvm(folder, options):
+    return qemu(folder, options, "-enable-kvm", "-cpu", "host")
+
+
+def tcg(folder, options):
+    """QEMU without KVM emulates AMD-V with nested paging."""
+    return qemu(folder, options, "-accel", "tcg", "-cpu", options.tcg_cpu)
+
+
+MACHINES = {"bochs": bochs, "kvm": kvm, "tcg": tcg}
 
 
 def read_word(path):
@@ -107,6 +118,9 @@ def choose(wanted):
     """(machine's name, reason), or (None, reason) when the wish cannot be had."""
     if wanted == "bochs":
         return "bochs", "asked for"
+    if wanted == "tcg":
+        return (("tcg", "asked for") if shutil.which("qemu-system-x86_64")
+                else (None, "qemu-system-x86_64 is not installed"))
     problem = why_not_kvm()
     if wanted == "kvm":
         return ("kvm", "asked for") if not problem else (None, problem)

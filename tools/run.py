@@ -21,7 +21,7 @@ def parse_arguments(arguments):
     defaults = machines.Options()
     parser = argparse.ArgumentParser(description="Runs a Ballast image.")
     parser.add_argument("--image", default="build/ballast.img")
-    parser.add_argument("--machine", default="auto", help="auto, bochs or kvm")
+    parser.add_argument("--machine", default="auto", help="auto, bochs, kvm or tcg")
     parser.add_argument("--out", default="", help="folder for the results (out/TIME)")
     parser.add_argument("--timeout", type=int, default=900, help="seconds, 900 by default")
     parser.add_argument("--memory", type=int, default=defaults.memory_mib,

@@ -1,7 +1,7 @@
 # What a person types: image, run, test. Each installs what is missing first.
 #
 #   make image [CONFIG=file] [SWAP=auto|SIZE|0]
-#   make run   [CONFIG=file] [MACHINE=auto|bochs|kvm] [OUT=folder] [TIMEOUT=seconds]
+#   make run   [CONFIG=file] [MACHINE=auto|bochs|kvm|tcg] [OUT=folder] [TIMEOUT=seconds]
 #              [MEM=MiB] [BOCHS_CPU=model] [IPS=instructions per emulated second]
 
 CONFIG    ?= experiments/demo.conf
