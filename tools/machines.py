@@ -19,6 +19,7 @@ class Options:
     cpu: str = "corei7_skylake_x"  # Bochs model
     ips: int = 25_000_000          # instructions per emulated second
     tcg_cpu: str = "EPYC,+svm,+npt"  # QEMU model
+    cpus: int = 1
 
 
 # clock: a run depends on nothing but its inputs. The TSC counts instructions
@@ -36,7 +37,7 @@ pci: enabled=1, chipset=i440fx
 boot: disk
 ata0: enabled=true, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
 ata0-master: type=disk, path="{folder}/disk.img", mode=flat
-cpu: count=1, ips={ips}, model={cpu}, reset_on_triple_fault=0, ignore_bad_msrs=1
+cpu: count={cpus}, ips={ips}, model={cpu}, reset_on_triple_fault=0, ignore_bad_msrs=1
 clock: sync=none, time0=1735689600
 debug: action=ignore
 info: action=ignore
@@ -51,7 +52,8 @@ com2: enabled=true, mode=file, dev={folder}/telemetry.jsonl
 def bochs(folder, options):
     with open(os.path.join(folder, "bochsrc"), "w", encoding="ascii") as file:
         file.write(BOCHS_RC.format(folder=folder, ovmf=OVMF, vga=VGA_BIOS, cpu=options.cpu,
-                                   memory=options.memory_mib, ips=options.ips))
+                                   memory=options.memory_mib, ips=options.ips,
+                                   cpus=options.cpus))
     with open(os.path.join(folder, "bochs.commands"), "w", encoding="ascii") as file:
         file.write("c\n")  # the packaged Bochs has its debugger built in
     environment = dict(os.environ, SDL_VIDEODRIVER="dummy", SDL_AUDIODRIVER="dummy")
@@ -62,7 +64,8 @@ def bochs(folder, options):
 def qemu(folder, options, *accelerator):
     """QEMU as a PC: IDE disk, two serial ports, ends by isa-debug-exit."""
     return (["qemu-system-x86_64", *accelerator, "-M", "pc",
-             "-m", str(options.memory_mib), "-bios", OVMF, "-nodefaults", "-display", "none",
+             "-m", str(options.memory_mib), "-smp", str(options.cpus),
+             "-bios", OVMF, "-nodefaults", "-display", "none",
              "-no-reboot", "-drive", f"file={folder}/disk.img,format=raw,if=ide",
              "-serial", f"file:{folder}/console.log",
              "-serial", f"file:{folder}/telemetry.jsonl",

@@ -29,6 +29,8 @@ def parse_arguments(arguments):
     parser.add_argument("--cpu", default=defaults.cpu, help="CPU model of Bochs")
     parser.add_argument("--ips", type=int, default=defaults.ips,
                         help="instructions in an emulated second (Bochs)")
+    parser.add_argument("--cpus", type=int, default=defaults.cpus,
+                        help="processors the machine has")
     return parser.parse_args(arguments)
 
 
@@ -64,7 +66,8 @@ def main(arguments):
     folder = options.out or os.path.join("out", time.strftime("%Y%m%d-%H%M%S"))
     print(f"machine: {machine} ({reason}); results in {folder}", flush=True)
     outcome = runner.run(folder, options.image, machine,
-                         machines.Options(options.memory, options.cpu, options.ips),
+                         machines.Options(options.memory, options.cpu, options.ips,
+                                          cpus=options.cpus),
                          options.timeout, show_line)
     print()
     print(write_results(folder, outcome, machine, options.timeout), end="")

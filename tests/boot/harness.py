@@ -35,6 +35,7 @@ class Case:
     image: list = field(default_factory=list)  # more options of mkimage.py
     cpu: str = "corei7_skylake_x"
     memory: int = 256                # MiB of the machine
+    cpus: int = 1
     limit: int = 600                 # seconds before it counts as hanging
     telemetry: bool = True           # whether the hypervisor comes so far
     repeat: bool = False             # run twice, telemetry must be the same bytes
@@ -113,7 +114,7 @@ def make_image(case, folder):
 
 
 def run_once(case, folder, image):
-    options = machines.Options(case.memory, case.cpu)
+    options = machines.Options(case.memory, case.cpu, cpus=case.cpus)
     console = []
     outcome = runner.run(folder, image, "bochs", options, case.limit, console.append)
     data = telemetry.read(os.path.join(folder, "telemetry.jsonl"))
