@@ -78,6 +78,7 @@ static void core_config(const struct config_host *host, struct mm_config *config
     config->share_pages = host->share_pages;
     config->max_physical_bits = x86_cpuid(0x80000008u, 0).eax & 0xff;
     config->accessed_dirty = vcpu_features.accessed_dirty;
+    config->format = vcpu_features.format;
 }
 
 static void memory_start(const struct config_host *host)
@@ -132,7 +133,7 @@ _Noreturn void main(struct boot_info *info)
     bootmem_init(info);  /* memory of our own */
     paging_init(info);   /* page tables of our own */
     power_init(hpa(info->rsdp));
-    virtualization_start(); /* VT-x, or a line naming what is missing */
+    virtualization_start(); /* the vendor's, or a line naming what is missing */
     interrupts_start(info); /* APICs and clock */
     memory_start(host);     /* the memory core takes over what is left */
     swap_start(host);       /* disks, swap area */

@@ -144,6 +144,7 @@ bool vcpu_refuse(const char *format, ...) __attribute__((format(printf, 1, 2)));
 #define VCPU_FEATURE_MAX 32
 struct vcpu_features {
     bool accessed_dirty; /* for mm_config */
+    const struct entry_format *format; /* of nested tables, for mm_config */
     bool rdtscp, invpcid; /* the instructions work in guests; else hide them */
     unsigned count;
     const char *names[VCPU_FEATURE_MAX]; /* for the start record */

@@ -8,6 +8,7 @@
 #include "hv/vmx_vcpu.h"
 #include "lib/log.h"
 #include "lib/string.h"
+#include "mm/entry_ept.h"
 
 #define CPUID_1_ECX_VMX (1u << 5)
 
@@ -153,6 +154,7 @@ static bool ept_settle(void)
     if (!(caps & EPT_CAP_INVEPT) || !(caps & (EPT_CAP_INVEPT_SINGLE | EPT_CAP_INVEPT_ALL)))
         return vcpu_refuse("VT-x: no INVEPT");
     vmx_config.eptp_bits = EPTP_WALK_4 | (caps & EPT_CAP_WB ? EPTP_MEMORY_WB : EPTP_MEMORY_UC);
+    vcpu_features.format = &entry_ept;
     feature_add("EPT");
     feature_add("unrestricted guest");
     if (caps & EPT_CAP_ACCESSED_DIRTY) {

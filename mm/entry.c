@@ -11,8 +11,15 @@
 /* Payloads the core needs at least: 2^28 slots of swap are 1 TiB of pages. */
 #define PAYLOAD_BITS_LEAST 28u
 
+struct entry_format entry_format;
+
 static uint64_t payload_limit;
 static uint64_t hidden_bit; /* the address bit that must be 1 in away entries */
+
+void entry_format_choose(const struct entry_format *format)
+{
+    entry_format = *format;
+}
 
 bool entry_init(unsigned max_physical_bits, uint32_t highest)
 {
@@ -39,13 +46,13 @@ uint64_t entry_payload_limit(void)
 
 entry_t entry_private(pfn_t frame)
 {
-    return (entry_t){ pfn_to_hpa(frame).v | ENTRY_RWX | ENTRY_WRITE_BACK | ENTRY_IGNORE_PAT };
+    return (entry_t){ pfn_to_hpa(frame).v | ENTRY_RWX | entry_format.leaf };
 }
 
 entry_t entry_shared(pfn_t frame)
 {
-    return (entry_t){ pfn_to_hpa(frame).v | ENTRY_READ | ENTRY_EXEC | ENTRY_WRITE_BACK |
-                      ENTRY_IGNORE_PAT | ENTRY_SHARED };
+    return (entry_t){ pfn_to_hpa(frame).v | ENTRY_READ | ENTRY_EXEC | entry_format.leaf |
+                      ENTRY_SHARED };
 }
 
 entry_t entry_table(pfn_t frame)

@@ -1,14 +1,18 @@
 /*
  * One entry of a nested table: the authority for where a guest page's content
- * is. The format is EPT's (Intel SDM volume 3C, 29.3.2, "EPT Translation
- * Mechanism"; tables 29-1 to 29-7).
+ * is. Two formats of the hardware's share one layout; what differs is data
+ * (struct entry_format), chosen once in mm_init(). mm/entry_ept.h and
+ * mm/entry_npt.h hold the two.
  *
- *   present        63 ..... 53 52  51 ................ 12  11 10  9 8 7  6  5..3 2 1 0
- *                       0 LOGGED,   frame number            0  0  D A 0 IPAT WB  X W R
- *                          SHARED
+ *   present        63 ..... 53 52  51 ................ 12  11 ........... 3  2 1 0
+ *                   0 LOGGED,       frame number            as the format     X W R
+ *                      SHARED
  *   away (leaf or  63 | 62 ....... 52 | 51 ........ 12 | 11 | 10 | 9..7 | 6 .. 3 | 2 1 0
  *   upper level)    0 | payload 10..0 | ~(payload>>11) |  0 |  0 |   0  |  home  | 0 0 0
  *   NONE           all zero bits
+ *
+ * Bits 0 and 1 mean the same in both; bit 2 is set in every present entry, as
+ * "execute" in one format and as "user" in the other.
  *
  * L1TF (P15): a CPU that takes a non-present entry for an address must find
  * none in cacheable memory. Bits 12..51 hold the payload inverted, and
@@ -40,17 +44,25 @@ enum home {
     HOME_COUNT
 };
 
-#define ENTRY_READ       (1ull << 0)
-#define ENTRY_WRITE      (1ull << 1)
-#define ENTRY_EXEC       (1ull << 2)
-#define ENTRY_RWX        (ENTRY_READ | ENTRY_WRITE | ENTRY_EXEC)
-#define ENTRY_WRITE_BACK (6ull << 3) /* memory type, leaf only */
-#define ENTRY_IGNORE_PAT (1ull << 6) /* guests have no device of the host: WB always */
-#define ENTRY_ACCESSED   (1ull << 8)
-#define ENTRY_DIRTY      (1ull << 9)
-#define ENTRY_SHARED     (1ull << 52) /* software: the frame is SHARED */
-#define ENTRY_LOGGED     (1ull << 53) /* software: kept for dirty logging */
-#define ENTRY_FRAME      0x000ffffffffff000ull
+#define ENTRY_READ  (1ull << 0)
+#define ENTRY_WRITE (1ull << 1)
+#define ENTRY_EXEC  (1ull << 2)
+#define ENTRY_RWX   (ENTRY_READ | ENTRY_WRITE | ENTRY_EXEC)
+
+/* What the formats do not have in common. */
+struct entry_format {
+    uint64_t leaf;     /* set in every present leaf: memory type */
+    uint64_t accessed; /* set by the processor, in leaves */
+    uint64_t dirty;
+};
+/* Settled by mm_init(), the same for all VMs. */
+extern struct entry_format entry_format;
+#define ENTRY_ACCESSED (entry_format.accessed)
+#define ENTRY_DIRTY    (entry_format.dirty)
+
+#define ENTRY_SHARED (1ull << 52) /* software: the frame is SHARED */
+#define ENTRY_LOGGED (1ull << 53) /* software: kept for dirty logging */
+#define ENTRY_FRAME  0x000ffffffffff000ull
 
 #define ENTRY_HOME_SHIFT 3
 #define ENTRY_HOME_MASK  (0xfull << ENTRY_HOME_SHIFT)
@@ -58,6 +70,9 @@ enum home {
 #define ENTRY_LOW_SHIFT  52
 /* Bits no away entry may have set. */
 #define ENTRY_AWAY_CLEAR (ENTRY_RWX | (0x1full << 7) | (1ull << 63))
+
+/* The format of all entries made from now on. */
+void entry_format_choose(const struct entry_format *format);
 
 /* max_physical_bits: CPUID 80000008h EAX[7:0]; highest: highest managed frame
  * number. False when this machine's address width cannot hide the payloads the

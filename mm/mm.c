@@ -11,6 +11,7 @@
 #include "mm/balloon.h"
 #include "mm/core.h"
 #include "mm/counted.h"
+#include "mm/entry.h"
 #include "mm/hash.h"
 #include "mm/home.h"
 #include "mm/inflight.h"
@@ -102,6 +103,7 @@ bool mm_init(const struct mm_config *config, const struct frame_region *regions,
         log_error("mm: unknown policy, or percentages that make no sense");
         return false;
     }
+    entry_format_choose(config->format);
     if (!frame_init(regions, region_count) ||
         !entry_init(config->max_physical_bits, frame_highest())) {
         log_error("mm: no usable memory");

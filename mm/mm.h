@@ -19,6 +19,7 @@
 #include "mm/machine.h"
 
 struct block_device;
+struct entry_format;
 
 /* ---- configuration ------------------------------------------------------ */
 
@@ -41,6 +42,7 @@ struct mm_config {
     unsigned share_pages;      /* pages the sharing scan looks at per tick */
     unsigned max_physical_bits; /* of this machine (CPUID 80000008h), for L1TF encoding */
     bool accessed_dirty;       /* the nested tables have A/D bits */
+    const struct entry_format *format; /* of the nested tables (mm/entry.h); copied */
 };
 void mm_config_default(struct mm_config *config);
 
@@ -94,7 +96,7 @@ bool mm_vm_destroy(struct mm_vm *vm);
 const char *mm_vm_name(const struct mm_vm *vm);
 uint16_t mm_vm_id(const struct mm_vm *vm);
 uint32_t mm_vm_pages(const struct mm_vm *vm);
-/* Root of the nested table. Its entry format is EPT (mm/entry.h). */
+/* Root of the nested table, in the format mm_init() was given. */
 hpa_t mm_vm_root(const struct mm_vm *vm);
 /* The machine below may keep one pointer of its own in the VM. */
 void mm_vm_set_context(struct mm_vm *vm, void *context);

@@ -1,8 +1,9 @@
 /*
  * Nested page tables; see nested.h.
  *
- * Source: Intel SDM volume 3C, 29.3.2: four levels of 512 entries, 9 bits of
- * the address each; upper present entries carry permissions and an address only.
+ * Source: Intel SDM volume 3C, 29.3.2, and AMD APM volume 2, 5.3: four levels of
+ * 512 entries, 9 bits of the address each; upper present entries carry permissions
+ * and an address only.
  */
 #include "mm/nested.h"
 #include "lib/string.h"

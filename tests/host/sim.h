@@ -144,6 +144,7 @@ struct sim_settings {
     uint32_t frames;     /* host memory */
     uint32_t disk_pages; /* swap area; 0: no disk */
     unsigned interleave; /* per mille of hook calls at which another CPU's guest acts */
+    bool npt;            /* format of nested entries; BALLAST_FORMAT=npt makes it the default */
     struct mm_config core;
 };
 
@@ -185,6 +186,7 @@ extern struct sim sim;
 /* Fills in what most tests want: 1 CPU, 512 frames, all tiers, a disk of 1024
  * pages, other CPUs' guests active when there are any. */
 void sim_settings_default(struct sim_settings *settings, uint64_t seed);
+void sim_settings_format(struct sim_settings *settings, bool npt);
 /* Builds the machine and calls mm_init(); sim_stop() frees it. */
 void sim_start(const struct sim_settings *settings);
 void sim_stop(void);

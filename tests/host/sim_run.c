@@ -2,8 +2,11 @@
  * Start and stop of the simulated machine, the pump that moves the core along,
  * and random operation.
  */
+#include <stdlib.h>
 #include <string.h>
 
+#include "mm/entry_ept.h"
+#include "mm/entry_npt.h"
 #include "tests/host/sim.h"
 
 /* ---- hooks ------------------------------------------------------------------- */
@@ -48,6 +51,18 @@ static void on_stop(struct mm_vm *core, enum mm_stop_reason reason)
 
 /* ---- start and stop -------------------------------------------------------------- */
 
+static bool is_npt_wanted(void)
+{
+    const char *format = getenv("BALLAST_FORMAT");
+    return format && strcmp(format, "npt") == 0;
+}
+
+void sim_settings_format(struct sim_settings *settings, bool npt)
+{
+    settings->npt = npt;
+    settings->core.format = npt ? &entry_npt : &entry_ept;
+}
+
 void sim_settings_default(struct sim_settings *settings, uint64_t seed)
 {
     memset(settings, 0, sizeof *settings);
@@ -62,6 +77,7 @@ void sim_settings_default(struct sim_settings *settings, uint64_t seed)
     for (unsigned i = 0; i < MM_TIER_COUNT; i++)
         settings->core.tiers[i] = true;
     settings->core.accessed_dirty = true;
+    sim_settings_format(settings, is_npt_wanted());
 }
 
 void sim_start(const struct sim_settings *settings)

@@ -1,8 +1,10 @@
 /*
  * CPUs of the simulated machine, as far as nested paging goes. The walk is an
- * independent reading of the format (Intel SDM volume 3, 29.3.2 and tables 29-1
- * to 29-7): bits 2:0 read, write, execute; bit 7 a large page; bit 8 accessed;
- * bit 9 dirty; bits 51:12 the address. Translations and the place of leaf tables
+ * independent reading of the formats. EPT (Intel SDM volume 3, 29.3.2 and tables
+ * 29-1 to 29-7): bits 2:0 read, write, execute; bit 7 a large page; bit 8 accessed;
+ * bit 9 dirty; bits 51:12 the address. Nested paging (AMD APM volume 2, 5.3, 15.25):
+ * bits 2:0 user, write, present, user needed by all; 5 accessed; 6 dirty; 63 no
+ * execution; the rest alike. Translations and the place of leaf tables
  * are cached until the CPU enters the VM and finds its flush generation moved
  * on, or until a violation on that address (SDM 29.4.3.1).
  */
@@ -10,11 +12,34 @@
 
 #include "tests/host/sim.h"
 
-#define ENTRY_ACCESS   7ull
-#define ENTRY_LARGE    (1ull << 7)
-#define ENTRY_ACCESSED (1ull << 8)
-#define ENTRY_DIRTY    (1ull << 9)
-#define ENTRY_ADDRESS  0x000ffffffffff000ull
+#define ENTRY_ACCESS  7ull
+#define ENTRY_LARGE   (1ull << 7)
+#define ENTRY_ADDRESS 0x000ffffffffff000ull
+#define ENTRY_USER    4ull /* nested paging */
+#define ENTRY_NX      (1ull << 63)
+
+static uint64_t accessed_bit(void)
+{
+    return sim.settings.npt ? 1ull << 5 : 1ull << 8;
+}
+
+static uint64_t dirty_bit(void)
+{
+    return sim.settings.npt ? 1ull << 6 : 1ull << 9;
+}
+
+/* MM_READ, MM_WRITE, MM_EXEC as the entry gives them. */
+static unsigned rights_of(uint64_t entry)
+{
+    if (!sim.settings.npt)
+        return (unsigned)(entry & ENTRY_ACCESS);
+    if (!(entry & MM_READ))
+        return 0;
+    sim_check(entry & ENTRY_USER, "entry %#llx is not for guests", (unsigned long long)entry);
+    sim_check(!(entry & (1ull << 3 | 1ull << 4)), "entry %#llx is not write-back",
+              (unsigned long long)entry);
+    return MM_READ | (unsigned)(entry & MM_WRITE) | (entry & ENTRY_NX ? 0 : MM_EXEC);
+}
 
 static void drop(struct sim_cpu *cpu, unsigned slot)
 {
@@ -136,7 +161,7 @@ static uint32_t leaf_table(struct sim_cpu *cpu, struct sim_vm *vm, uint32_t gfn,
     *allowed = ENTRY_ACCESS;
     for (unsigned level = 4; level > 1; level--) {
         uint64_t *entry = entry_of(vm, table, gfn, level), value = *entry;
-        *allowed &= value & ENTRY_ACCESS;
+        *allowed &= rights_of(value);
         if ((*allowed & access) != access)
             return 0;
         if (level < 4 && value & ENTRY_LARGE) {
@@ -145,7 +170,7 @@ static uint32_t leaf_table(struct sim_cpu *cpu, struct sim_vm *vm, uint32_t gfn,
             return 0;
         }
         if (sim.settings.core.accessed_dirty)
-            set_bits(entry, ENTRY_ACCESSED);
+            set_bits(entry, accessed_bit());
         table = address_of(value);
     }
     cpu->walks[rng_below(&sim.meanwhile, SIM_WALK_SIZE)] =
@@ -177,14 +202,14 @@ static bool walk(struct sim_cpu *cpu, struct sim_vm *vm, uint32_t gfn, unsigned 
     if (!entry)
         return false;
     uint64_t value = *entry;
-    allowed &= value & ENTRY_ACCESS;
+    allowed &= rights_of(value);
     if ((allowed & access) != access)
         return false;
-    sim_check((value & ENTRY_ACCESS & ~4ull) != 2, "vm %u gfn %#x: write-only entry %#llx",
+    sim_check((rights_of(value) & ~MM_EXEC) != MM_WRITE, "vm %u gfn %#x: write-only entry %#llx",
               vm->slot, gfn, (unsigned long long)value);
     bool dirty = !sim.settings.core.accessed_dirty || access & MM_WRITE;
     if (sim.settings.core.accessed_dirty)
-        set_bits(entry, ENTRY_ACCESSED | (access & MM_WRITE ? ENTRY_DIRTY : 0));
+        set_bits(entry, accessed_bit() | (access & MM_WRITE ? dirty_bit() : 0));
     *frame = address_of(value) + (gfn & ((1u << (9 * (level - 1))) - 1));
     struct sim_translation *slot = find(cpu, vm->slot, gfn);
     if (!slot)

@@ -4,7 +4,8 @@
  */
 #include <stdio.h>
 
-#include "mm/entry.h"
+#include "mm/entry_ept.h"
+#include "mm/entry_npt.h"
 #include "tests/host/sim.h"
 
 static const enum home away_homes[] = { HOME_ZERO,    HOME_FILL,    HOME_POOL,     HOME_SWAP,
@@ -93,29 +94,59 @@ static void exhaustive(void **state)
     printf("figure: P15: %llu payloads at %u bits\n", (unsigned long long)count, bits);
 }
 
+/* What both formats have in common. */
+static void check_present(uint32_t n, entry_t mine, entry_t merged, entry_t table)
+{
+    assert_int_equal(entry_home(mine), HOME_PRIVATE);
+    assert_int_equal(entry_home(merged), HOME_SHARED);
+    assert_int_equal(mine.v & 7, 7);
+    assert_int_equal(merged.v & 7, 5);
+    assert_int_equal(table.v & 7, 7);
+    assert_int_equal(entry_frame(mine).v, n);
+    assert_int_equal(entry_frame(merged).v, n);
+    assert_int_equal(entry_frame(table).v, n);
+    assert_true(entry_is_present(mine) && entry_is_present(merged));
+    assert_true(entry_is_writable(mine) && !entry_is_writable(merged));
+    assert_int_equal((mine.v | merged.v | table.v) & (1ull << 7 | 1ull << 63), 0);
+    assert_false(entry_is_accessed(mine) || entry_is_dirty(mine) || entry_is_accessed(merged));
+}
+
 static void present_entries(void **state)
 {
     (void)state;
     assert_true(entry_init(39, 0x1000));
+    entry_format_choose(&entry_ept);
     for (uint32_t n = 1; n < 0x100000; n += 4093) {
         entry_t mine = entry_private(pfn(n)), merged = entry_shared(pfn(n)),
                 table = entry_table(pfn(n));
-        assert_int_equal(entry_home(mine), HOME_PRIVATE);
-        assert_int_equal(entry_home(merged), HOME_SHARED);
-        assert_int_equal(mine.v & 7, 7);
-        assert_int_equal(merged.v & 7, 5);
-        assert_int_equal(table.v & 7, 7);
-        assert_int_equal(entry_frame(mine).v, n);
-        assert_int_equal(entry_frame(merged).v, n);
-        assert_int_equal(entry_frame(table).v, n);
+        check_present(n, mine, merged, table);
         assert_int_equal(mine.v >> 3 & 7, 6); /* write-back */
         assert_int_equal(merged.v >> 3 & 7, 6);
         /* Reserved in upper levels: bits 3 to 7 (SDM table 29-1). */
         assert_int_equal(table.v & 0xf8, 0);
-        assert_true(entry_is_present(mine) && entry_is_present(merged));
-        assert_true(entry_is_writable(mine) && !entry_is_writable(merged));
-        assert_int_equal((mine.v | merged.v | table.v) & (1ull << 7 | 1ull << 63), 0);
+        assert_true(entry_is_accessed((entry_t){ mine.v | 1ull << 8 }));
+        assert_true(entry_is_dirty((entry_t){ mine.v | 1ull << 9 }));
     }
+}
+
+static void present_entries_npt(void **state)
+{
+    (void)state;
+    assert_true(entry_init(48, 0x1000));
+    entry_format_choose(&entry_npt);
+    for (uint32_t n = 1; n < 0x100000; n += 4093) {
+        entry_t mine = entry_private(pfn(n)), merged = entry_shared(pfn(n)),
+                table = entry_table(pfn(n));
+        check_present(n, mine, merged, table);
+        /* PWT, PCD, PAT 0: write-back; global and software bits 9 to 11 clear. */
+        assert_int_equal((mine.v | merged.v | table.v) & 0xf98, 0);
+        assert_true(entry_is_accessed((entry_t){ mine.v | 1ull << 5 }));
+        assert_true(entry_is_dirty((entry_t){ mine.v | 1ull << 6 }));
+    }
+    /* Where memory is encrypted or keys protect pages, bits 59 to 62 have a
+     * meaning in present entries. */
+    assert_int_equal((entry_private(pfn(1)).v | entry_shared(pfn(1)).v) >> 59, 0);
+    entry_format_choose(&entry_ept);
 }
 
 static void nothing_there(void **state)
@@ -166,10 +197,10 @@ static void machines_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_width),      cmocka_unit_test(exhaustive),
-        cmocka_unit_test(present_entries),  cmocka_unit_test(nothing_there),
-        cmocka_unit_test(unsafe_entries),   cmocka_unit_test(payloads_out_of_range),
-        cmocka_unit_test(machines_refused),
+        cmocka_unit_test(every_width),           cmocka_unit_test(exhaustive),
+        cmocka_unit_test(present_entries),       cmocka_unit_test(present_entries_npt),
+        cmocka_unit_test(nothing_there),         cmocka_unit_test(unsafe_entries),
+        cmocka_unit_test(payloads_out_of_range), cmocka_unit_test(machines_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
