@@ -49,3 +49,6 @@ soak: $(BUILD)/tests/test_random
 
 mutants:
 	@$(PYTHON) tests/mutants.py
+
+# It runs the example against both libraries (mm/mm.mk).
+$(BUILD)/tests/test_library: | $(BUILD)/example_lib $(BUILD)/example_lib_shared
