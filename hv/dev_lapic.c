@@ -126,6 +126,15 @@ void dev_lapic_accept(struct lapic *lapic, uint8_t vector)
     lapic->interrupt_count++;
 }
 
+void dev_lapic_return(struct lapic *lapic, uint8_t vector)
+{
+    if (!has_bit(lapic->isr, vector))
+        return;
+    set_bit(lapic->isr, vector, false);
+    set_bit(lapic->irr, vector, true);
+    lapic->interrupt_count--;
+}
+
 void dev_lapic_request(struct vcpu *vcpu, uint8_t vector, bool level)
 {
     struct lapic *lapic = vm_lapic(vcpu);

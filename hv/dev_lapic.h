@@ -58,6 +58,8 @@ bool dev_lapic_accepts(const struct lapic *lapic, uint8_t destination, bool logi
 int dev_lapic_pending(const struct lapic *lapic);
 /* It has been injected: from requested to in service. */
 void dev_lapic_accept(struct lapic *lapic, uint8_t vector);
+/* Its delivery was cut short: from in service back to requested. */
+void dev_lapic_return(struct lapic *lapic, uint8_t vector);
 
 /* CR8 is the task priority, bits 7:4. */
 uint8_t dev_lapic_cr8(const struct lapic *lapic);

@@ -7,8 +7,9 @@
 
 #define VENDOR_ID       0x4c4c4142u /* "BALL" */
 #define STATUS_WRITABLE 0xffu
-#define FAILURES_TOLD   4u    /* failures with a line on the console */
-#define FAILURES_MAX    1000u /* then the guest is beyond help */
+#define FAILURES_TOLD   4u     /* failures with a line on the console */
+#define FAILURES_MAX    1000u  /* then the guest is beyond help */
+#define RESETS_MAX      10000u /* the same */
 
 void dev_virtio_init(struct virtio *virtio, const struct virtio_ops *ops)
 {
@@ -63,7 +64,6 @@ void dev_virtio_fail(struct vm *vm, const char *reason)
 static void reset(struct vm *vm)
 {
     struct virtio *virtio = &vm->virtio;
-    virtio->reset_count++;
     virtio->status = virtio->interrupt_status = 0;
     virtio->driver_features = 0;
     virtio->device_features_select = virtio->driver_features_select = virtio->queue_select = 0;
@@ -72,6 +72,16 @@ static void reset(struct vm *vm)
         virtq_reset(&virtio->queues[i]);
     dev_ioapic_lower(vm, GUEST_VIRTIO_GSI);
     virtio->ops->reset(vm);
+}
+
+/* One reset is little work; a driver that does nothing else would keep the core
+ * and the telemetry busy with its comings and goings. */
+static void reset_by_driver(struct vm *vm)
+{
+    if (++vm->virtio.reset_count >= RESETS_MAX)
+        vm_end(vm, VM_END_GUEST_ERRORS, "its balloon driver reset the device %u times", RESETS_MAX);
+    else
+        reset(vm);
 }
 
 /* ---- status and features ------------------------------------------------------------ */
@@ -88,7 +98,7 @@ static void status_write(struct vm *vm, uint32_t value)
 {
     struct virtio *virtio = &vm->virtio;
     if (!value) {
-        reset(vm);
+        reset_by_driver(vm);
         return;
     }
     uint32_t added = value & STATUS_WRITABLE & ~virtio->status & ~VIRTIO_STATUS_NEEDS_RESET;

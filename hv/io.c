@@ -116,19 +116,20 @@ static bool string_element(struct vcpu *vcpu, struct string_io *s)
     uint64_t linear = s->base + (vcpu->regs[s->pointer] & s->mask);
     unsigned size = vcpu->exit.size;
     uint32_t value = 0;
-    /* The memory operand first: a page that is not there has no side effect on
-     * the device. INS looks at its page before it reads the port. */
+    /* The memory operand is pinned first, so that nothing can make the instruction
+     * start over once the device has seen it. */
+    unsigned access = vcpu->exit.write ? MM_READ : MM_WRITE;
+    struct walk_area area;
     struct walk_fault fault;
-    enum walk_answer answer = walk_copy(vcpu, linear, &value, size, MM_READ, &fault);
-    if (answer == WALK_DONE && !vcpu->exit.write) {
-        gpa_t page;
-        answer = walk_translate(vcpu, linear, MM_WRITE, &page, &fault);
-        if (answer == WALK_DONE) {
-            value = io_read(vcpu->vm, vcpu->exit.port, size);
-            answer = walk_copy(vcpu, linear, &value, size, MM_WRITE, &fault);
-        }
-    } else if (answer == WALK_DONE) {
+    enum walk_answer answer = walk_pin(vcpu, linear, size, access, &area, &fault);
+    if (answer == WALK_DONE && vcpu->exit.write) {
+        walk_move(&area, &value, access);
+        walk_unpin(vcpu, &area);
         io_write(vcpu->vm, vcpu->exit.port, size, value);
+    } else if (answer == WALK_DONE) {
+        value = io_read(vcpu->vm, vcpu->exit.port, size);
+        walk_move(&area, &value, access);
+        walk_unpin(vcpu, &area);
     }
     return walk_settle(vcpu, answer, &fault);
 }

@@ -26,6 +26,12 @@ void seam_interrupt(struct vcpu *vcpu, uint8_t vector)
     vcpu_ops->inject(vcpu, vector, false, false, 0);
 }
 
+void seam_interrupt_return(struct vcpu *vcpu, uint8_t vector)
+{
+    vcpu->vm->seam.interrupt_count--;
+    dev_lapic_return(vm_lapic(vcpu), vector);
+}
+
 void seam_exception(struct vcpu *vcpu, uint8_t vector, bool has_error, uint32_t error)
 {
     vcpu->vm->seam.exception_count++;

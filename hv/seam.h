@@ -22,6 +22,10 @@ uint64_t seam_tsc(struct vcpu *vcpu);
 void seam_set_tsc(struct vcpu *vcpu, uint64_t value);
 
 void seam_interrupt(struct vcpu *vcpu, uint8_t vector);
+/* An interrupt whose delivery the CPU began and an exception cut short: it is
+ * requested again, as if the CPU had not accepted it. (Exceptions on top of an
+ * interrupt are handled one after the other: SDM volume 3, table 6-5.) */
+void seam_interrupt_return(struct vcpu *vcpu, uint8_t vector);
 void seam_exception(struct vcpu *vcpu, uint8_t vector, bool has_error, uint32_t error);
 void seam_page_fault(struct vcpu *vcpu, uint64_t address, uint32_t error);
 

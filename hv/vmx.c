@@ -310,6 +310,8 @@ static void inject(struct vcpu *vcpu, uint8_t vector, bool exception, bool has_e
     uint32_t type = !exception             ? EVENT_TYPE_INTERRUPT
                     : vector == VECTOR_NMI ? EVENT_TYPE_NMI
                                            : EVENT_TYPE_EXCEPTION;
+    if (exception && vmx->event && EVENT_TYPE(vmx->event) == EVENT_TYPE_INTERRUPT)
+        seam_interrupt_return(vcpu, EVENT_VECTOR(vmx->event));
     if (exception && vmx->event && EVENT_TYPE(vmx->event) == EVENT_TYPE_EXCEPTION) {
         uint8_t first = EVENT_VECTOR(vmx->event);
         if (first == VECTOR_DF && (vector == VECTOR_PF || is_contributory(vector)))

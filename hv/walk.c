@@ -164,15 +164,8 @@ enum walk_answer walk_translate(struct vcpu *vcpu, uint64_t linear, unsigned acc
 
 /* ---- copying -------------------------------------------------------------------- */
 
-struct part {
-    uint8_t *memory; /* NULL: no memory there */
-    gfn_t page;
-    unsigned offset;
-    size_t size;
-};
-
 static enum walk_answer part_pin(struct vcpu *vcpu, uint64_t linear, unsigned access,
-                                 struct part *part, struct walk_fault *fault)
+                                 struct walk_part *part, struct walk_fault *fault)
 {
     gpa_t address;
     void *memory = NULL;
@@ -191,7 +184,7 @@ static enum walk_answer part_pin(struct vcpu *vcpu, uint64_t linear, unsigned ac
     return answer_of(pinned);
 }
 
-static void part_move(const struct part *part, uint8_t *buffer, unsigned access)
+static void part_move(const struct walk_part *part, uint8_t *buffer, unsigned access)
 {
     if (!part->memory) {
         if (!(access & MM_WRITE))
@@ -204,25 +197,52 @@ static void part_move(const struct part *part, uint8_t *buffer, unsigned access)
         memcpy(buffer, part->memory + part->offset, part->size);
 }
 
+enum walk_answer walk_pin(struct vcpu *vcpu, uint64_t linear, size_t size, unsigned access,
+                          struct walk_area *area, struct walk_fault *fault)
+{
+    size_t room = PAGE_SIZE - (linear & PAGE_MASK);
+    unsigned count = size > room ? 2 : 1;
+    area->count = 0;
+    while (area->count < count) {
+        bool second = area->count;
+        struct walk_part *part = &area->parts[second];
+        part->size = second ? size - room : size < room ? size : room;
+        enum walk_answer answer = part_pin(vcpu, linear + (second ? room : 0), access, part, fault);
+        if (answer != WALK_DONE) {
+            walk_unpin(vcpu, area);
+            return answer;
+        }
+        area->count++;
+    }
+    return WALK_DONE;
+}
+
+void walk_unpin(struct vcpu *vcpu, const struct walk_area *area)
+{
+    for (unsigned i = 0; i < area->count; i++)
+        if (area->parts[i].memory)
+            mm_unpin(vcpu->vm->mm, area->parts[i].page);
+}
+
+void walk_move(const struct walk_area *area, void *buffer, unsigned access)
+{
+    uint8_t *bytes = buffer;
+    for (unsigned i = 0; i < area->count; i++) {
+        part_move(&area->parts[i], bytes, access);
+        bytes += area->parts[i].size;
+    }
+}
+
 enum walk_answer walk_copy(struct vcpu *vcpu, uint64_t linear, void *buffer, size_t size,
                            unsigned access, struct walk_fault *fault)
 {
-    struct part parts[2];
-    size_t room = PAGE_SIZE - (linear & PAGE_MASK);
-    unsigned count = size > room ? 2 : 1, pinned = 0;
-    enum walk_answer answer = WALK_DONE;
-    for (; pinned < count && answer == WALK_DONE; pinned++) {
-        struct part *part = &parts[pinned];
-        part->size = pinned ? size - room : size < room ? size : room;
-        part->memory = NULL;
-        answer = part_pin(vcpu, linear + (pinned ? room : 0), access, part, fault);
-    }
-    for (unsigned i = 0; answer == WALK_DONE && i < count; i++)
-        part_move(&parts[i], (uint8_t *)buffer + (i ? room : 0), access);
-    for (unsigned i = 0; i < pinned; i++)
-        if (parts[i].memory)
-            mm_unpin(vcpu->vm->mm, parts[i].page);
-    return answer;
+    struct walk_area area;
+    enum walk_answer answer = walk_pin(vcpu, linear, size, access, &area, fault);
+    if (answer != WALK_DONE)
+        return answer;
+    walk_move(&area, buffer, access);
+    walk_unpin(vcpu, &area);
+    return WALK_DONE;
 }
 
 bool walk_settle(struct vcpu *vcpu, enum walk_answer answer, const struct walk_fault *fault)

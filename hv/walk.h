@@ -29,6 +29,26 @@ struct walk_fault {
 enum walk_answer walk_translate(struct vcpu *vcpu, uint64_t linear, unsigned access, gpa_t *address,
                                 struct walk_fault *fault);
 
+/* Linear memory that is pinned: at most a page's worth, on at most two pages. */
+struct walk_area {
+    struct walk_part {
+        uint8_t *memory; /* NULL: no memory there */
+        gfn_t page;
+        unsigned offset;
+        size_t size;
+    } parts[2];
+    unsigned count;
+};
+
+/* Translates and pins; WALK_DONE: until walk_unpin() nothing of it can go away or
+ * fail. Otherwise nothing is pinned. */
+enum walk_answer walk_pin(struct vcpu *vcpu, uint64_t linear, size_t size, unsigned access,
+                          struct walk_area *area, struct walk_fault *fault);
+void walk_unpin(struct vcpu *vcpu, const struct walk_area *area);
+/* Copies all of a pinned area. access: as it was pinned; MM_WRITE: into the guest.
+ * Where no memory is, reads give all ones and writes are lost. */
+void walk_move(const struct walk_area *area, void *buffer, unsigned access);
+
 /* Copies between a buffer and linear memory, at most a page's worth; both pages
  * it may touch are translated and pinned before a byte moves. Where no memory is,
  * reads give all ones and writes are lost. access MM_WRITE: into the guest. */

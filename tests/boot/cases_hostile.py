@@ -42,6 +42,7 @@ CASES = [
     stopped("spin", r"(?i)duration|time", title="endless loop"),
     stopped("doorbell", r"(?i)duration|time|doorbell|errors", "rounds=0",
             title="rings the doorbell for ever"),
+    stopped("resetter", r"(?i)reset the device 10000 times", title="resets its device for ever"),
     harmless("doorbell", "rounds=20000", title="rings the doorbell often"),
     harmless("mute", "rounds=2", title="never answers the balloon"),
     harmless("silent", "rounds=2", title="has no balloon driver"),

@@ -528,6 +528,15 @@ static void a_doorbell_for_ever_ends_the_vm(void **state)
     assert_int_equal(ends, 1);
 }
 
+static void resets_for_ever_end_the_vm(void **state)
+{
+    (void)state;
+    set_up_driver();
+    for (unsigned i = 0; i < 20000 && vm.state == VM_RUNNING; i++)
+        reg(VIRTIO_MMIO_STATUS, 0);
+    assert_int_equal(ends, 1);
+}
+
 /* ---- anything at all --------------------------------------------------------------------- */
 
 static void random_access(void)
@@ -624,6 +633,7 @@ int main(void)
         test(bad_queues_are_refused),
         test(steps_out_of_order_are_defined),
         test(a_doorbell_for_ever_ends_the_vm),
+        test(resets_for_ever_end_the_vm),
         test(random_drivers_do_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,25 @@
+/*
+ * One record of the telemetry on its way to COM2: what telemetry.c (start, sample,
+ * end) and telemetry_events.c share. A record is begun and ended in one go.
+ */
+#ifndef HV_TELEMETRY_RECORD_H
+#define HV_TELEMETRY_RECORD_H
+
+#include "lib/json.h"
+
+struct vm;
+
+/* Free bytes of the ring that a sample needs: those of 32 VMs, and some left for
+ * events. */
+#define RECORD_SAMPLE_ROOM 32768u
+
+extern bool record_active;             /* between the start and the end record */
+extern struct json record_json;        /* the writer all records go through */
+extern uint64_t record_events_skipped; /* left out because the line was full */
+
+/* Opens a record of that kind with the time in it; json_end() sends it. */
+void record_begin(const char *kind);
+/* Reason and status of a VM that has ended or was refused. */
+void record_put_verdict(const struct vm *vm);
+
+#endif
