@@ -14,7 +14,7 @@ $(BUILD)/bench/%.o: %.c
 	$(CC) $(COMMON) -c $< -o $@
 
 $(BUILD)/bench/bench_codec: $(BUILD)/bench/bench/bench_codec.o $(BUILD)/bench/mm/codec.o \
-        $(BUILD)/bench/mm/codec_decode.o $(BUILD)/bench/tests/host/fake_pages.o
+        $(BUILD)/bench/mm/codec_decode.o $(BUILD)/bench/mm/codec_decode_fast.o $(BUILD)/bench/tests/host/fake_pages.o
 	$(CC) $(COMMON) $^ -llz4 -o $@
 
 bench: $(BUILD)/bench/bench_codec

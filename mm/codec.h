@@ -20,4 +20,8 @@ uint32_t codec_compress(const void *page, void *block, uint32_t limit, void *wor
  * terminates (P9). */
 bool codec_decompress(const void *block, uint32_t size, void *page);
 
+/* The same by the plain decoder, byte by byte: the reference that is proved. Both
+ * agree on every block; after a false, what the page holds may differ. */
+bool codec_decompress_plain(const uint8_t *block, uint32_t size, uint8_t *page);
+
 #endif

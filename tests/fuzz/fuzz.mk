@@ -9,7 +9,7 @@ FUZZ       := $(BUILD)/fuzz
 
 .PHONY: fuzz
 
-$(FUZZ)/fuzz_codec: tests/fuzz/fuzz_codec.c tests/host/fake_guard.c mm/codec.c mm/codec_decode.c
+$(FUZZ)/fuzz_codec: tests/fuzz/fuzz_codec.c tests/host/fake_guard.c mm/codec.c mm/codec_decode.c mm/codec_decode_fast.c
 	@mkdir -p $(@D)
 	clang $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -llz4 -o $@
 
