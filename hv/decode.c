@@ -355,3 +355,52 @@ bool decode_instruction(const uint8_t *bytes, unsigned size, enum decode_mode mo
     result->length = (uint8_t)s.at;
     return known && !s.cut_off && result->op != DECODE_REFUSED;
 }
+
+/* ---- system instructions --------------------------------------------------------- */
+
+/* 0F 20, 0F 22: the register form, whatever mod says. */
+static void take_control_register(struct state *s, struct decoded_system *r)
+{
+    uint8_t modrm = next_byte(s);
+    r->reg = (uint8_t)((modrm & 7) | (s->rex & REX_B ? 8 : 0));
+    r->cr = (uint8_t)((modrm >> 3 & 7) | (s->rex & REX_R ? 8 : 0));
+}
+
+static bool take_system(struct state *s, uint8_t code, struct decoded_system *r)
+{
+    r->opcode = code;
+    if (code == 0x0f)
+        r->opcode = (uint32_t)code << 8 | next_byte(s);
+    if (r->opcode == DECODE_XSETBV >> 8)
+        r->opcode = r->opcode << 8 | next_byte(s);
+    switch (r->opcode) {
+    case DECODE_CR_READ:
+    case DECODE_CR_WRITE:
+        take_control_register(s, r);
+        return true;
+    case DECODE_HLT:
+    case DECODE_INVD:
+    case DECODE_WBINVD:
+    case DECODE_WRMSR:
+    case DECODE_RDMSR:
+    case DECODE_CPUID:
+    case DECODE_XSETBV:
+        return true;
+    }
+    return false;
+}
+
+bool decode_system(const uint8_t *bytes, unsigned size, enum decode_mode mode,
+                   struct decoded_system *result)
+{
+    struct decoded unused = { 0 };
+    struct state s = { .bytes = bytes,
+                       .size = size > DECODE_BYTES_MAX ? DECODE_BYTES_MAX : size,
+                       .mode = mode,
+                       .d = &unused };
+    *result = (struct decoded_system){ 0 };
+    uint8_t code = take_prefixes(&s);
+    bool known = take_system(&s, code, result);
+    result->length = (uint8_t)s.at;
+    return known && !s.cut_off;
+}

@@ -1,8 +1,8 @@
 /*
  * Decoder for the instructions that guests use on device memory: moves, moves
  * with extension, string stores, and the common arithmetic with a memory operand;
- * and the string I/O instructions. Source: Intel SDM volume 2, chapter 2 and
- * appendix A.
+ * the string I/O instructions; and the length of system instructions. Source: Intel SDM volume 2,
+ * chapter 2 and appendix A.
  *
  * A pure function of at most 15 bytes: no guest state is read, so that it can be
  * tested exhaustively. Whatever it does not know it refuses.
@@ -55,6 +55,31 @@ struct decoded {
     bool rip_relative;
     int64_t displacement;
 };
+
+/*
+ * The instructions that a processor hands to the hypervisor without saying how long
+ * they are. opcode: their bytes after the prefixes as one number (f4, 0f30, 0f01d1),
+ * without ModRM where that names an operand.
+ */
+struct decoded_system {
+    uint32_t opcode;
+    uint8_t length;
+    uint8_t reg; /* enum vcpu_register: 0F 20 and 0F 22, the general register */
+    uint8_t cr;  /* those two: the control register as encoded */
+};
+#define DECODE_HLT      0xf4u
+#define DECODE_INVD     0x0f08u
+#define DECODE_WBINVD   0x0f09u
+#define DECODE_CR_READ  0x0f20u
+#define DECODE_CR_WRITE 0x0f22u
+#define DECODE_WRMSR    0x0f30u
+#define DECODE_RDMSR    0x0f32u
+#define DECODE_CPUID    0x0fa2u
+#define DECODE_XSETBV   0x0f01d1u
+
+/* False: not one of these, or cut off after size bytes. */
+bool decode_system(const uint8_t *bytes, unsigned size, enum decode_mode mode,
+                   struct decoded_system *result);
 
 /* False: not an instruction of the list, or cut off after size bytes. */
 bool decode_instruction(const uint8_t *bytes, unsigned size, enum decode_mode mode,

@@ -1,5 +1,6 @@
 #include "hv/mmio.h"
 #include "abi/machine.h"
+#include "hv/fetch.h"
 #include "hv/vm.h"
 #include "hv/walk.h"
 #include "hv/x86.h"
@@ -12,8 +13,6 @@
 #define RFLAGS_DF         (1ull << 10)
 #define RFLAGS_OF         (1ull << 11)
 #define RFLAGS_ARITHMETIC (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF)
-#define CS_ATTR_LONG      (1u << 13)
-#define CS_ATTR_DEFAULT   (1u << 14)
 
 static uint64_t size_mask(unsigned size)
 {
@@ -63,41 +62,15 @@ static void device_write(struct vcpu *vcpu, uint64_t address, unsigned size, uin
 
 /* ---- the instruction ------------------------------------------------------------- */
 
-static enum decode_mode guest_mode(struct vcpu *vcpu)
-{
-    uint64_t attributes = vcpu_ops->get(vcpu, STATE_CS_ATTR);
-    if ((vcpu_ops->get(vcpu, STATE_EFER) & EFER_LMA) && (attributes & CS_ATTR_LONG))
-        return DECODE_64;
-    if (!(vcpu_ops->get(vcpu, STATE_CR0) & CR0_PE))
-        return DECODE_16;
-    return attributes & CS_ATTR_DEFAULT ? DECODE_32 : DECODE_16;
-}
-
 uint64_t mmio_segment_base(struct vcpu *vcpu, unsigned segment)
 {
     static const enum vcpu_state bases[] = {
         [SEG_ES] = STATE_ES_BASE, [SEG_CS] = STATE_CS_BASE, [SEG_SS] = STATE_SS_BASE,
         [SEG_DS] = STATE_DS_BASE, [SEG_FS] = STATE_FS_BASE, [SEG_GS] = STATE_GS_BASE,
     };
-    if (guest_mode(vcpu) == DECODE_64 && segment != SEG_FS && segment != SEG_GS)
+    if (fetch_mode(vcpu) == DECODE_64 && segment != SEG_FS && segment != SEG_GS)
         return 0;
     return vcpu_ops->get(vcpu, bases[segment]);
-}
-
-/* The bytes at RIP; those of the next page only when they can be had. */
-static enum walk_answer fetch_bytes(struct vcpu *vcpu, uint64_t linear, uint8_t *bytes,
-                                    unsigned *size, struct walk_fault *fault)
-{
-    unsigned room = PAGE_SIZE - (unsigned)(linear & PAGE_MASK);
-    *size = room < DECODE_BYTES_MAX ? room : DECODE_BYTES_MAX;
-    enum walk_answer answer = walk_copy(vcpu, linear, bytes, *size, MM_EXEC, fault);
-    if (answer != WALK_DONE || *size == DECODE_BYTES_MAX)
-        return answer;
-    answer =
-        walk_copy(vcpu, linear + *size, bytes + *size, DECODE_BYTES_MAX - *size, MM_EXEC, fault);
-    if (answer == WALK_DONE)
-        *size = DECODE_BYTES_MAX;
-    return answer == WALK_FAULT ? WALK_DONE : answer;
 }
 
 bool mmio_fetch(struct vcpu *vcpu, struct decoded *d, bool io)
@@ -105,10 +78,9 @@ bool mmio_fetch(struct vcpu *vcpu, struct decoded *d, bool io)
     uint8_t bytes[DECODE_BYTES_MAX];
     unsigned size = 0;
     struct walk_fault fault;
-    enum decode_mode mode = guest_mode(vcpu);
+    enum decode_mode mode = fetch_mode(vcpu);
     uint64_t rip = vcpu_ops->get(vcpu, STATE_RIP);
-    uint64_t linear = mode == DECODE_64 ? rip : vcpu_ops->get(vcpu, STATE_CS_BASE) + rip;
-    if (!walk_settle(vcpu, fetch_bytes(vcpu, linear, bytes, &size, &fault), &fault))
+    if (!walk_settle(vcpu, fetch_bytes(vcpu, bytes, &size, &fault), &fault))
         return false;
     if (decode_instruction(bytes, size, mode, d) && (d->op == DECODE_STRING_IO) == io)
         return true;

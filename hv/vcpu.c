@@ -2,6 +2,7 @@
  * The choice of the vendor, once at boot.
  */
 #include "hv/vcpu.h"
+#include "hv/svm.h"
 #include "hv/vmx.h"
 #include "hv/x86.h"
 #include "lib/fmt.h"
@@ -28,13 +29,13 @@ const char *vcpu_problem(void)
     return problem;
 }
 
-/* VT-x is asked first on every CPU but AMD's: its own check names what is
- * missing. */
+/* Both vendors' own checks name what is missing. Leaf 0 spells the maker in EBX,
+ * EDX, ECX: "AuthenticAMD", "HygonGenuine"; their processors have AMD-V, all others
+ * are asked for VT-x. */
 bool vcpu_select(void)
 {
-    static const uint32_t amd_ebx = 0x68747541; /* "Auth"enticAMD, CPUID leaf 0 */
-    if (x86_cpuid(0, 0).ebx == amd_ebx)
-        return vcpu_refuse("AMD-V is not supported by this version; VT-x is needed");
-    vcpu_ops = &vmx_ops;
+    static const uint32_t amd_ebx = 0x68747541, hygon_ebx = 0x6f677948;
+    uint32_t maker = x86_cpuid(0, 0).ebx;
+    vcpu_ops = maker == amd_ebx || maker == hygon_ebx ? &svm_ops : &vmx_ops;
     return vcpu_ops->cpu_enable();
 }

@@ -1,7 +1,7 @@
 /*
  * A virtual CPU, without a vendor: its registers, what an exit was, and the ten
- * functions a vendor provides (struct vcpu_ops). vmx.c fills them in; a second
- * vendor does the same beside it. hv/exit.c reads exits and knows no vendor.
+ * functions a vendor provides (struct vcpu_ops). Each vendor has files of its own
+ * that fill them in; hv/vcpu.c chooses. hv/exit.c reads exits and knows no vendor.
  */
 #ifndef HV_VCPU_H
 #define HV_VCPU_H
@@ -37,7 +37,8 @@ enum vcpu_state {
 };
 
 enum exit_kind {
-    EXIT_INTERRUPT,      /* host interrupt: vector in `vector` (already acknowledged) */
+    EXIT_INTERRUPT,      /* host interrupt: vector in `vector` (already acknowledged);
+                          * 0: it has been recorded */
     EXIT_WINDOW,         /* the vCPU can take an interrupt now */
     EXIT_NESTED_FAULT,   /* nested table violation: gpa, access */
     EXIT_NESTED_BAD,     /* nested table misconfiguration: gpa */
@@ -52,13 +53,15 @@ enum exit_kind {
     EXIT_TRIPLE_FAULT,
     EXIT_EXCEPTION,      /* intercepted #DB or #AC (vector, error_code): the vendor has queued
                           * it for the guest already, there is nothing to do */
-    EXIT_VMX_INSTRUCTION,/* VMX, SVM instructions: #UD */
+    EXIT_UNDEFINED,      /* instructions of virtualization and others not offered: #UD */
     EXIT_CACHE,          /* INVD, WBINVD */
     EXIT_PAUSE,
     EXIT_NMI,            /* host NMI while in the guest */
     EXIT_MACHINE_CHECK,
     EXIT_TASK_SWITCH,
     EXIT_TIMER,          /* the longest stay in a guest is over (where the CPU has the timer) */
+    EXIT_AGAIN,          /* the instruction could not be looked at yet: nothing to do, it is
+                          * executed again (vcpu->mm.waiting may say why) */
     EXIT_ENTRY_FAILED,   /* the entry was refused; the vendor has logged the rule */
     EXIT_UNKNOWN,
     EXIT_KIND_COUNT
@@ -78,6 +81,8 @@ struct vcpu_exit {
     uint8_t size;        /* I/O: 1, 2, 4 */
     bool write, string, rep;
     uint8_t cr, reg;
+    uint8_t byte_count;  /* of `bytes`: the instruction, where the CPU leaves it there */
+    uint8_t bytes[15];
 };
 
 #define VCPU_NO_EVENT 0xffffffffu
@@ -87,7 +92,7 @@ struct vcpu {
     struct vm *vm;
     uint64_t regs[REG_COUNT]; /* RSP lives in STATE_RSP; regs[REG_RSP] is unused */
     struct vcpu_exit exit;
-    void *vendor;           /* VMCS or VMCB and its companions */
+    void *vendor;           /* its control block and what goes with it */
     void *fpu;              /* XSAVE area */
     uint64_t xcr0;
     uint64_t cr2;           /* the guest's; run() loads and stores it */
@@ -104,7 +109,7 @@ struct vcpu {
  * Chosen once at boot. None blocks; all run with interrupts off.
  */
 struct vcpu_ops {
-    const char *name; /* "VT-x" */
+    const char *name; /* as its vendor calls it */
     /* Turns virtualization on on this CPU. False: a line naming the missing
      * feature was logged. */
     bool (*cpu_enable)(void);

@@ -10,6 +10,7 @@
 #include "hv/vmx.h"
 #include "hv/bootmem.h"
 #include "hv/cpu.h"
+#include "hv/exception.h"
 #include "hv/fpu.h"
 #include "hv/vm.h"
 #include "hv/vmx_vcpu.h"
@@ -288,20 +289,6 @@ void vmx_skip(struct vcpu *vcpu)
         vmwrite(VMCS_GUEST_PENDING_DEBUG, vmread(VMCS_GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
 }
 
-/* SDM volume 3, table 6-4. */
-static bool is_contributory(uint8_t vector)
-{
-    return vector == 0 || (vector >= VECTOR_TS && vector <= VECTOR_GP);
-}
-
-/* An exception raised while `first` was being delivered: table 6-5. */
-static bool makes_double_fault(uint8_t first, uint8_t second)
-{
-    if (first == VECTOR_PF)
-        return second == VECTOR_PF || is_contributory(second);
-    return is_contributory(first) && is_contributory(second);
-}
-
 static void inject(struct vcpu *vcpu, uint8_t vector, bool exception, bool has_error,
                    uint32_t error)
 {
@@ -313,10 +300,10 @@ static void inject(struct vcpu *vcpu, uint8_t vector, bool exception, bool has_e
     if (exception && vmx->event && EVENT_TYPE(vmx->event) == EVENT_TYPE_INTERRUPT)
         seam_interrupt_return(vcpu, EVENT_VECTOR(vmx->event));
     if (exception && vmx->event && EVENT_TYPE(vmx->event) == EVENT_TYPE_EXCEPTION) {
-        uint8_t first = EVENT_VECTOR(vmx->event);
-        if (first == VECTOR_DF && (vector == VECTOR_PF || is_contributory(vector)))
+        enum exception_outcome outcome = exception_meets(EVENT_VECTOR(vmx->event), vector);
+        if (outcome == EXCEPTION_TRIPLE_FAULT)
             vmx->triple_fault = true;
-        if (makes_double_fault(first, vector)) {
+        if (outcome == EXCEPTION_DOUBLE_FAULT) {
             vector = VECTOR_DF;
             has_error = true;
             error = 0;

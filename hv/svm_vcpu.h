@@ -1,0 +1,78 @@
+/*
+ * What the files of AMD-V share: the CPU's features as chosen at boot, and the
+ * vendor part of a vCPU. All functions run with interrupts off.
+ */
+#ifndef HV_SVM_VCPU_H
+#define HV_SVM_VCPU_H
+
+#include "hv/svm_defs.h"
+#include "hv/vcpu.h"
+#include "hv/x86.h"
+
+/* Settled once by svm_setup(), the same for all vCPUs. */
+struct svm_config {
+    uint32_t features;    /* SVM_FEATURE_* */
+    uint32_t asid_count;  /* ASIDs 1 .. asid_count - 1 are for guests */
+    uint64_t cr4_allowed; /* CR4 bits a guest may set */
+    hpa_t iopm, msrpm;
+};
+extern struct svm_config svm_config;
+
+/* Of each CPU. */
+struct svm_cpu {
+    hpa_t host_vmcb;     /* VMSAVE area: the hidden state of the hypervisor itself */
+    uint64_t generation; /* of its ASIDs; grows when they are used up */
+    uint32_t asid_next;
+};
+
+struct svm {
+    struct vmcb *vmcb;
+    hpa_t address;       /* of the VMCB */
+    bool flush_needed;   /* translations of this vCPU must go before it runs again */
+    bool triple_fault;   /* an exception while delivering a double fault */
+    uint64_t event;      /* to deliver at the next entry, in EVENTINJ's format; 0: none */
+    uint64_t cr4_mce;    /* CR4.MCE as the guest set it; really it is always on */
+    unsigned cpu;        /* where its ASID is from */
+    uint64_t generation; /* of that ASID; 0: it has none */
+    uint64_t dr[4];
+};
+
+static inline struct vmcb *svm_vmcb(const struct vcpu *vcpu)
+{
+    return ((const struct svm *)vcpu->vendor)->vmcb;
+}
+
+/* svm_setup.c: reads the features, settles svm_config; turns SVM on on this CPU.
+ * False: a line naming what is missing was logged. */
+bool svm_setup(void);
+struct svm_cpu *svm_cpu_this(void);
+
+/* svm_entry.asm: enters the guest, whose RAX is in the VMCB. regs: vcpu->regs.
+ * Returns at the next exit. */
+void svm_enter(uint64_t *regs, uint64_t vmcb, uint64_t host_vmcb);
+void svm_save_host(uint64_t vmcb); /* VMSAVE */
+
+/* svm_state.c: a new VMCB in the state of a PVH entry. */
+void svm_state_init(struct vcpu *vcpu);
+uint64_t svm_state_get(struct vcpu *vcpu, enum vcpu_state what);
+void svm_state_set(struct vcpu *vcpu, enum vcpu_state what, uint64_t value);
+
+/* svm.c */
+void svm_skip(struct vcpu *vcpu);
+
+/* svm_exit.c: fills vcpu->exit after an exit. */
+void svm_exit_decode(struct vcpu *vcpu);
+const char *svm_exit_name(uint64_t code);
+
+/* svm_cr.c: carries out a MOV to or from CR4 that exited. False: the guest gets
+ * #GP. reg: enum vcpu_register. */
+bool svm_cr4_access(struct vcpu *vcpu, unsigned reg, bool write);
+
+/* svm_check.c: the rule of the manual (15.5.1) that the VMCB breaks, in words;
+ * NULL: none found. */
+const char *svm_check_entry(const struct vcpu *vcpu);
+
+/* svm_dump.c */
+void svm_dump(struct vcpu *vcpu);
+
+#endif
