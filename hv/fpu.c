@@ -72,12 +72,19 @@ void fpu_destroy(struct vcpu *vcpu)
     vcpu->fpu = NULL;
 }
 
+void fpu_xcr0_look(struct vcpu *vcpu)
+{
+    if (components)
+        vcpu->xcr0 = x86_xgetbv() & components;
+}
+
 void fpu_save(struct vcpu *vcpu)
 {
     if (!components) {
         __asm__ volatile("fxsave64 (%0)" : : "r"(vcpu->fpu) : "memory");
         return;
     }
+    fpu_xcr0_look(vcpu);
     x86_xsetbv(components);
     __asm__ volatile("xsave64 (%0)"
                      :

@@ -27,6 +27,10 @@ void fpu_load(struct vcpu *vcpu);
  * #GP otherwise. Only for the vCPU whose exit is being handled. */
 bool fpu_set_xcr0(struct vcpu *vcpu, uint64_t value);
 
+/* Takes over XCR0 as it is in the CPU for the loaded vCPU: QEMU without KVM lets a
+ * guest change it without an exit (target/i386/tcg: XSETBV is not intercepted). */
+void fpu_xcr0_look(struct vcpu *vcpu);
+
 /* XCR0 bits a guest may set; 0: the CPU has no XSAVE, hide it. */
 uint64_t fpu_xcr0_mask(void);
 

@@ -7,6 +7,7 @@
  * length of the instruction is found out where the processor does not tell.
  */
 #include "hv/fetch.h"
+#include "hv/fpu.h"
 #include "hv/seam.h"
 #include "hv/svm_vcpu.h"
 #include "hv/vm.h"
@@ -142,8 +143,10 @@ static void decode_msr(struct vcpu *vcpu)
     length_find(vcpu, write ? DECODE_WRMSR : DECODE_RDMSR, 0);
 }
 
+/* Leaf 0Dh tells what XCR0 selects. */
 static void decode_cpuid(struct vcpu *vcpu)
 {
+    fpu_xcr0_look(vcpu);
     length_find(vcpu, DECODE_CPUID, 0);
 }
 

@@ -161,6 +161,13 @@ static inline void x86_xsetbv(uint64_t value)
                      : "memory");
 }
 
+static inline uint64_t x86_xgetbv(void)
+{
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
+}
+
 static inline void x86_invlpg(uint64_t address)
 {
     __asm__ volatile("invlpg (%0)" : : "r"(address) : "memory");
