@@ -22,6 +22,9 @@ endif
 # Code of the hypervisor: no vector registers, they belong to the guests.
 FREESTANDING := $(COMMON) -ffreestanding -fno-pic -fno-pie -fno-stack-protector \
            -fno-asynchronous-unwind-tables -mno-red-zone -mgeneral-regs-only -fcf-protection=none
+# The hypervisor's indirect branches never go where a guest has trained a predictor
+# to (docs/security.md).
+TRAMPOLINES := -mindirect-branch=thunk -mindirect-branch-register -fno-jump-tables
 
 .DEFAULT_GOAL := image
 .PHONY: all image run test clean packages

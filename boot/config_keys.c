@@ -30,6 +30,7 @@ const struct config_key config_keys[KEY_COUNT] = {
     HOST_KEY(KEY_POOL,        "pool_percent",      CONFIG_NUMBER,       pool_percent,      1, 90),
     HOST_KEY(KEY_SHARE_PAGES, "share_pages",       CONFIG_NUMBER,       share_pages,       1, 65536),
     HOST_KEY(KEY_DISK_FAULT,  "disk_fault",        CONFIG_FAULT,        disk_faults,       1, UINT32_MAX),
+    HOST_KEY(KEY_MITIGATIONS, "mitigations",       CONFIG_AUTO,         mitigations,       0, 0),
     VM_KEY(KEY_VM_MEMORY,     "memory",            CONFIG_SIZE,         memory,            1 * MIB, GUEST_HOLE_START),
     VM_KEY(KEY_RESERVE,       "reserve",           CONFIG_SIZE,         reserve,           0, GUEST_HOLE_START),
     VM_KEY(KEY_LIMIT,         "limit",             CONFIG_SIZE,         limit,             1 * MIB, GUEST_HOLE_START),
@@ -47,6 +48,7 @@ void config_host_default(struct config_host *host)
     *host = (struct config_host){
         .policy = "esx",
         .swap = true,
+        .mitigations = true,
         .tiers = { [MM_TIER_SHARE] = true,
                    [MM_TIER_BALLOON] = true,
                    [MM_TIER_COMPRESS] = true,

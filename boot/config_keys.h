@@ -23,6 +23,7 @@ enum config_type {
     CONFIG_TEXT,         /* the rest of the line; char[max] */
     CONFIG_TIERS,        /* share balloon compress swap, or none; bool[] */
     CONFIG_SWAP,         /* auto, none; bool */
+    CONFIG_AUTO,         /* auto, off; bool */
     CONFIG_FAULT,        /* read FIRST COUNT; struct config_disk_fault, repeats */
 };
 
@@ -52,6 +53,7 @@ enum config_key_index {
     KEY_POOL,
     KEY_SHARE_PAGES,
     KEY_DISK_FAULT,
+    KEY_MITIGATIONS,
     KEY_VM_MEMORY,
     KEY_RESERVE,
     KEY_LIMIT,

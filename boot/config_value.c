@@ -221,6 +221,8 @@ const char *config_value_set(const struct config_key *key, const char *text, voi
         return choice(text, "on", "off", "neither on nor off", field);
     case CONFIG_SWAP:
         return choice(text, "auto", "none", "neither auto nor none", field);
+    case CONFIG_AUTO:
+        return choice(text, "auto", "off", "neither auto nor off", field);
     case CONFIG_WORD:
     case CONFIG_TEXT:
         return text_value(key, text, field);

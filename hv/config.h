@@ -39,6 +39,7 @@ struct config_host {
     uint32_t share_pages;
     struct config_disk_fault disk_faults[CONFIG_FAULT_MAX];
     unsigned disk_fault_count;
+    bool mitigations;           /* auto: true, off: false */
 };
 
 struct config_vm {

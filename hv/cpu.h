@@ -43,6 +43,7 @@ struct cpu {
     unsigned index;            /* machine_cpu() */
     struct vcpu *loaded;       /* whose MSRs, debug registers and vector state are in the CPU */
     struct vcpu *current_vmcs; /* whose VMCS is current */
+    bool l1_tainted;           /* hv/mitigations.h */
     uint64_t nmi_count;
     uint64_t gdt[5];
     struct cpu_tss tss;

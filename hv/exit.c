@@ -3,6 +3,7 @@
 #include "hv/cpuid.h"
 #include "hv/fpu.h"
 #include "hv/io.h"
+#include "hv/mitigations.h"
 #include "hv/mmio.h"
 #include "hv/msr.h"
 #include "hv/vm.h"
@@ -156,12 +157,37 @@ const char *exit_kind_name(enum exit_kind kind)
     return (unsigned)kind < EXIT_KIND_COUNT ? kinds[kind].name : "?";
 }
 
+/* Handled with the vCPU's registers and its VM's small devices alone; all others
+ * may bring memory into the cache that the guest must not see. */
+static bool is_private(const struct vcpu *vcpu)
+{
+    switch (vcpu->exit.kind) {
+    case EXIT_INTERRUPT:
+    case EXIT_WINDOW:
+    case EXIT_CPUID:
+    case EXIT_HLT:
+    case EXIT_MSR_READ:
+    case EXIT_MSR_WRITE:
+    case EXIT_XSETBV:
+    case EXIT_EXCEPTION:
+    case EXIT_PAUSE:
+    case EXIT_TIMER:
+        return true;
+    case EXIT_IO:
+        return !vcpu->exit.string;
+    default:
+        return false;
+    }
+}
+
 void exit_handle(struct vcpu *vcpu)
 {
     enum exit_kind kind = vcpu->exit.kind;
     if ((unsigned)kind >= EXIT_KIND_COUNT)
         kind = vcpu->exit.kind = EXIT_UNKNOWN;
     vcpu->exits[kind]++;
+    if (!is_private(vcpu))
+        mitigations_taint();
     kinds[kind].handle(vcpu);
 }
 

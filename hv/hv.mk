@@ -5,7 +5,7 @@ HV_OBJECTS := $(HV_SOURCES:%.c=$(BUILD)/hv/%.o) $(HV_ASM:%.asm=$(BUILD)/hv/%.asm
 
 $(BUILD)/hv/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(FREESTANDING) -mcmodel=kernel -c $< -o $@
+	$(CC) $(FREESTANDING) $(TRAMPOLINES) -mcmodel=kernel -c $< -o $@
 
 $(BUILD)/hv/%.asm.o: %.asm
 	@mkdir -p $(@D)

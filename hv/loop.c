@@ -6,6 +6,7 @@
 #include "hv/config.h"
 #include "hv/cpu.h"
 #include "hv/exit.h"
+#include "hv/mitigations.h"
 #include "hv/sched.h"
 #include "hv/telemetry.h"
 #include "hv/timer.h"
@@ -131,6 +132,7 @@ static bool pump_devices(void)
 static bool turn(void)
 {
     take_interrupts();
+    mitigations_taint();
     uint64_t now = clock_now_ns();
     timer_run(now);
     poll_devices(now);

@@ -13,6 +13,7 @@
 #include "hv/fpu.h"
 #include "hv/loop.h"
 #include "hv/machine.h"
+#include "hv/mitigations.h"
 #include "hv/paging.h"
 #include "hv/power.h"
 #include "hv/report.h"
@@ -54,12 +55,14 @@ static void interrupts_start(const struct boot_info *info)
     clock_init();
 }
 
-static void virtualization_start(void)
+static void virtualization_start(const struct config_host *host)
 {
     fpu_init();
     if (!vcpu_select())
         stop(vcpu_problem());
     log_info("ballast: %s", vcpu_ops->name);
+    mitigations_init(!host->mitigations);
+    mitigations_cpu_init();
 }
 
 static void core_config(const struct config_host *host, struct mm_config *config)
@@ -133,7 +136,7 @@ _Noreturn void main(struct boot_info *info)
     bootmem_init(info);  /* memory of our own */
     paging_init(info);   /* page tables of our own */
     power_init(hpa(info->rsdp));
-    virtualization_start(); /* the vendor's, or a line naming what is missing */
+    virtualization_start(host); /* the vendor's, or a line naming what is missing */
     interrupts_start(info); /* APICs and clock */
     memory_start(host);     /* the memory core takes over what is left */
     swap_start(host);       /* disks, swap area */

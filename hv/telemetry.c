@@ -3,6 +3,7 @@
 #include "drivers/serial.h"
 #include "hv/boot_info.h"
 #include "hv/loop.h"
+#include "hv/mitigations.h"
 #include "hv/telemetry_record.h"
 #include "hv/timer.h"
 #include "hv/version.h"
@@ -183,6 +184,27 @@ static void put_cpu_names(void)
     put_text_of_cpu("cpu", words, 12);
 }
 
+static void put_mitigations(void)
+{
+    const struct mitigation_facts *f = &mitigation_facts;
+    json_object(&record_json, "mitigations");
+    json_string(&record_json, "mode", mitigations.automatic ? "auto" : "off");
+    json_array(&record_json, "on");
+    for (unsigned i = 0; i < MITIGATION_COUNT; i++)
+        if (mitigations.on[i])
+            json_string(&record_json, NULL, mitigation_name((enum mitigation)i));
+    json_array_end(&record_json);
+    for (unsigned i = 0; i < LEAK_COUNT; i++)
+        json_string(&record_json, mitigation_leak_name((enum leak)i),
+                    mitigation_state_name((enum leak_state)mitigations.leaks[i]));
+    json_number(&record_json, "features_7_edx", f->leaf_7_edx);
+    json_number(&record_json, "arch_capabilities", f->arch_capabilities);
+    json_number(&record_json, "features_80000008_ebx", f->leaf_80000008_ebx);
+    json_number(&record_json, "features_80000021_eax", f->leaf_80000021_eax);
+    json_number(&record_json, "threads", f->threads);
+    json_object_end(&record_json);
+}
+
 static void put_machine(uint64_t memory)
 {
     json_object(&record_json, "machine");
@@ -247,6 +269,7 @@ void telemetry_start(const struct boot_info *boot, uint64_t memory)
     json_hex(&record_json, "config_hash", boot->config.hash);
     put_host_config(&boot->config.host);
     put_machine(memory);
+    put_mitigations();
     json_array(&record_json, "vms");
     for (unsigned i = 0; i < vm_table_count; i++)
         put_vm_start(&vm_table[i]);

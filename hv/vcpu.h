@@ -151,6 +151,7 @@ struct vcpu_features {
     bool accessed_dirty; /* for mm_config */
     const struct entry_format *format; /* of nested tables, for mm_config */
     bool rdtscp, invpcid; /* the instructions work in guests; else hide them */
+    bool forwards_faults, trains_returns; /* hv/mitigations.h */
     unsigned count;
     const char *names[VCPU_FEATURE_MAX]; /* for the start record */
 };

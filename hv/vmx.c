@@ -12,6 +12,7 @@
 #include "hv/cpu.h"
 #include "hv/exception.h"
 #include "hv/fpu.h"
+#include "hv/mitigations.h"
 #include "hv/vm.h"
 #include "hv/vmx_vcpu.h"
 #include "lib/log.h"
@@ -185,6 +186,7 @@ static void load(struct vcpu *vcpu)
         return;
     if (cpu->loaded)
         registers_save(cpu->loaded);
+    mitigations_on_switch(cpu->loaded, vcpu);
     registers_load(vcpu);
     cpu->loaded = vcpu;
 }
@@ -247,6 +249,7 @@ static void run(struct vcpu *vcpu)
     flush_if_revoked(vcpu);
     event_deliver(vmx);
     x86_write_cr2(vcpu->cr2);
+    mitigations_before_entry();
     enum vmx_result result = vmx_enter(vcpu->regs, vmx->launched, &vmx->host_rsp);
     vcpu->cr2 = x86_read_cr2();
     if (result != VMX_OK) {

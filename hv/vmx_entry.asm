@@ -6,6 +6,8 @@
 ;
 ; Returns 0 after an exit, 1 or 2 when the entry failed (enum vmx_result).
 
+%include "hv/mitigations.inc"
+
 HOST_RSP equ 0x6c14
 
 %define R(n) [rdi + 8 * n]
@@ -30,6 +32,8 @@ vmx_enter:
     jz .valid
     mov [rdx], rsp
 .rsp_known:
+    MITIGATE_ENTRY
+    MITIGATE_BUFFERS        ; what is loaded from here on is the guest's own
     test sil, sil           ; MOV leaves the flags alone
     mov rax, R(0)
     mov rcx, R(1)
@@ -54,10 +58,13 @@ vmx_enter:
 .failed:
     jc .invalid
 .valid:
-    mov eax, 2
-    jmp enter_return
+    mov ebx, 2
+    jmp .not_entered
 .invalid:
-    mov eax, 1
+    mov ebx, 1
+.not_entered:
+    MITIGATE_EXIT
+    mov eax, ebx
     jmp enter_return
 
 vmx_exit_point:
@@ -78,6 +85,7 @@ vmx_exit_point:
     mov R(15), r15
     mov rax, [rsp]
     mov R(7), rax
+    MITIGATE_EXIT
     xor eax, eax
 enter_return:
     ; nothing of the guest's stays in a register a callee could leak

@@ -170,6 +170,7 @@ static bool ept_settle(void)
         (caps & VPID_CAP_INVVPID) && (caps & (VPID_CAP_INVVPID_SINGLE | VPID_CAP_INVVPID_ALL));
     if (!vpid_usable)
         vmx_config.proc2 &= ~PROC2_VPID;
+    vcpu_features.forwards_faults = true;
     vcpu_features.rdtscp = vmx_config.proc2 & PROC2_RDTSCP;
     vcpu_features.invpcid = vmx_config.proc2 & PROC2_INVPCID;
     return true;

@@ -39,10 +39,11 @@
 #define CR4_SMEP       (1ull << 20)
 #define CR4_SMAP       (1ull << 21)
 
-#define EFER_SCE (1ull << 0)
-#define EFER_LME (1ull << 8)
-#define EFER_LMA (1ull << 10)
-#define EFER_NXE (1ull << 11)
+#define EFER_SCE       (1ull << 0)
+#define EFER_LME       (1ull << 8)
+#define EFER_LMA       (1ull << 10)
+#define EFER_NXE       (1ull << 11)
+#define EFER_AUTO_IBRS (1ull << 21)
 
 #define RFLAGS_FIXED (1ull << 1)
 #define RFLAGS_TF    (1ull << 8)
@@ -58,21 +59,25 @@
 #define PTE_NX      (1ull << 63)
 #define PTE_ADDRESS 0x000ffffffffff000ull
 
-#define MSR_FEATURE_CONTROL 0x03au
-#define MSR_SYSENTER_CS     0x174u
-#define MSR_SYSENTER_ESP    0x175u
-#define MSR_SYSENTER_EIP    0x176u
-#define MSR_DEBUGCTL        0x1d9u
-#define MSR_PAT             0x277u
-#define MSR_EFER            0xc0000080u
-#define MSR_STAR            0xc0000081u
-#define MSR_LSTAR           0xc0000082u
-#define MSR_CSTAR           0xc0000083u
-#define MSR_SFMASK          0xc0000084u
-#define MSR_FS_BASE         0xc0000100u
-#define MSR_GS_BASE         0xc0000101u
-#define MSR_KERNEL_GS_BASE  0xc0000102u
-#define MSR_TSC_AUX         0xc0000103u
+#define MSR_FEATURE_CONTROL   0x03au
+#define MSR_SPEC_CTRL         0x048u
+#define MSR_PRED_CMD          0x049u
+#define MSR_ARCH_CAPABILITIES 0x10au
+#define MSR_FLUSH_CMD         0x10bu
+#define MSR_SYSENTER_CS       0x174u
+#define MSR_SYSENTER_ESP      0x175u
+#define MSR_SYSENTER_EIP      0x176u
+#define MSR_DEBUGCTL          0x1d9u
+#define MSR_PAT               0x277u
+#define MSR_EFER              0xc0000080u
+#define MSR_STAR              0xc0000081u
+#define MSR_LSTAR             0xc0000082u
+#define MSR_CSTAR             0xc0000083u
+#define MSR_SFMASK            0xc0000084u
+#define MSR_FS_BASE           0xc0000100u
+#define MSR_GS_BASE           0xc0000101u
+#define MSR_KERNEL_GS_BASE    0xc0000102u
+#define MSR_TSC_AUX           0xc0000103u
 
 /* Exception vectors (SDM volume 3, table 6-1). */
 #define VECTOR_DB  1u

@@ -13,8 +13,27 @@ def refused(name, reason, config=PLAIN, **more):
     return Case(name, config, [], result=f"failed: {reason}", telemetry=False, **more)
 
 
+def mitigated(*names, mode="auto", not_these=()):
+    """The start record says that these are on, those are not."""
+    def check(run):
+        record = run.data.start["mitigations"]
+        if record["mode"] != mode:
+            return f"mitigations: mode is {record['mode']}"
+        missing = [name for name in names if name not in record["on"]]
+        extra = [name for name in not_these if name in record["on"]]
+        return f"mitigations: {missing} missing, {extra} too many: {record}" \
+            if missing or extra else ""
+    return check
+
+
 CASES = [
-    Case("processor Ice Lake", PLAIN, [verified("fill")], cpu="corei7_icelake_u"),
+    Case("mitigations of a processor without capability bits", PLAIN,
+         [verified("fill"), mitigated("l1d_fill", "return_stuff", not_these=("verw", "ibpb"))]),
+    Case("mitigations switched off", PLAIN.replace("[host]\n", "[host]\nmitigations = off\n"),
+         [verified("fill"), mitigated(mode="off", not_these=("l1d_fill", "return_stuff"))]),
+    Case("processor Ice Lake, with its mitigations", PLAIN,
+         [verified("fill"), mitigated("ibpb", "ibrs", "return_one", not_these=("l1d_fill",))],
+         cpu="corei7_icelake_u"),
     Case("processor Haswell", PLAIN, [verified("fill")], cpu="corei7_haswell_4770"),
     refused("processor without EPT", r".*EPT.*", cpu="core2_penryn_t9600"),
     refused("processor without VT-x", r".*VT-x.*", cpu="p4_prescott_celeron_336"),

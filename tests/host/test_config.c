@@ -197,6 +197,7 @@ static void values_of_each_type(void **state)
     BAD_HOST("slice = 0ms", "slice: must not be 0");
     BAD_HOST("slice = 2s", "slice: too large");
     BAD_HOST("swap = yes", "swap: neither auto nor none");
+    BAD_HOST("mitigations = some", "mitigations: neither auto nor off");
     BAD_HOST("tiers = share zram", "tiers: not a list");
     BAD_HOST("tiers = share none", "tiers: not a list");
     BAD_HOST("tiers = swap swap", "tiers: the same tier twice");
