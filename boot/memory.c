@@ -34,6 +34,22 @@ static uint64_t find_rsdp(void)
     return old;
 }
 
+/* Value of a white pixel, 0 when pixels are not 32-bit words of colours (UEFI
+ * 12.9.2.1). */
+static uint32_t white_of(const EFI_GRAPHICS_OUTPUT_MODE_INFORMATION *mode)
+{
+    switch (mode->PixelFormat) {
+    case PixelRedGreenBlueReserved8BitPerColor:
+    case PixelBlueGreenRedReserved8BitPerColor:
+        return 0x00ffffff;
+    case PixelBitMask:
+        return mode->PixelInformation.RedMask | mode->PixelInformation.GreenMask |
+               mode->PixelInformation.BlueMask;
+    default:
+        return 0;
+    }
+}
+
 static void find_framebuffer(struct boot_info *info)
 {
     EFI_GUID guid = EFI_GRAPHICS_OUTPUT_PROTOCOL_GUID;
@@ -41,14 +57,15 @@ static void find_framebuffer(struct boot_info *info)
     if (efi_system->BootServices->LocateProtocol(&guid, NULL, (void **)&graphics) != EFI_SUCCESS ||
         !graphics->Mode || !graphics->Mode->Info)
         return;
-    EFI_GRAPHICS_OUTPUT_MODE_INFORMATION *mode = graphics->Mode->Info;
-    if (mode->PixelFormat != PixelRedGreenBlueReserved8BitPerColor &&
-        mode->PixelFormat != PixelBlueGreenRedReserved8BitPerColor)
+    const EFI_GRAPHICS_OUTPUT_MODE_INFORMATION *mode = graphics->Mode->Info;
+    if (white_of(mode) == 0 || mode->PixelsPerScanLine > UINT32_MAX / 4)
         return;
     info->framebuffer = graphics->Mode->FrameBufferBase;
+    info->framebuffer_bytes = graphics->Mode->FrameBufferSize;
     info->framebuffer_width = mode->HorizontalResolution;
     info->framebuffer_height = mode->VerticalResolution;
     info->framebuffer_pitch = mode->PixelsPerScanLine * 4;
+    info->framebuffer_ink = white_of(mode);
 }
 
 void memory_describe_firmware(struct boot_info *info)

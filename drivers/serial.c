@@ -115,6 +115,11 @@ void serial_write(enum serial_port index, const char *bytes, size_t size)
     }
 }
 
+bool serial_is_present(enum serial_port index)
+{
+    return ports[index].present;
+}
+
 size_t serial_room(enum serial_port index)
 {
     const struct serial *port = &ports[index];

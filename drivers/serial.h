@@ -14,6 +14,9 @@ enum serial_port { SERIAL_CONSOLE, SERIAL_TELEMETRY, SERIAL_PORT_COUNT };
  * and on a port that does not answer, output is dropped. */
 bool serial_init(enum serial_port port);
 
+/* A UART answered at serial_init() and has not been given up since. */
+bool serial_is_present(enum serial_port port);
+
 /* Appends to the port's ring. When the ring is full it waits for the line: no
  * byte is ever lost. */
 void serial_write(enum serial_port port, const char *bytes, size_t size);

@@ -9,8 +9,8 @@
 #include "hv/config.h"
 #include "lib/types.h"
 
-#define BOOT_INFO_MAGIC   0x42414c4c41535431ull /* "BALLAST1" */
-#define BOOT_REGION_MAX   128
+#define BOOT_INFO_MAGIC 0x42414c4c41535431ull /* "BALLAST1" */
+#define BOOT_REGION_MAX 128
 
 /* The hypervisor is linked at HV_VIRTUAL_BASE (linker.ld); all physical memory
  * below HV_DIRECT_MAP_SIZE is mapped at HV_DIRECT_MAP_BASE. The loader's tables
@@ -38,13 +38,17 @@ struct boot_file {
 
 struct boot_info {
     uint64_t magic;
-    uint64_t rsdp;                 /* ACPI 2.0 root pointer, 0: none */
-    struct boot_file hypervisor;   /* the whole ELF file, for its symbols */
+    uint64_t rsdp;                               /* ACPI 2.0 root pointer, 0: none */
+    struct boot_file hypervisor;                 /* the whole ELF file, for its symbols */
     uint64_t hypervisor_start, hypervisor_bytes; /* where its segments lie, physical */
     struct boot_region regions[BOOT_REGION_MAX]; /* sorted, disjoint */
     uint32_t region_count;
-    uint32_t framebuffer_width, framebuffer_height, framebuffer_pitch;
-    uint64_t framebuffer;          /* 0: none */
+    /* UEFI graphics output, 32 bits a pixel, as the firmware said: unchecked. */
+    uint32_t framebuffer_width, framebuffer_height; /* pixels */
+    uint32_t framebuffer_pitch;                     /* bytes from one line to the next */
+    uint32_t framebuffer_ink;                       /* value of a white pixel */
+    uint64_t framebuffer_bytes;
+    uint64_t framebuffer;                   /* 0: none */
     struct boot_file images[CONFIG_VM_MAX]; /* by VM; the same file is read once */
     char image_problem[CONFIG_VM_MAX][160]; /* "" or "FILE:LINE: reason" */
     struct config config;

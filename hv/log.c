@@ -1,8 +1,9 @@
 /*
  * The log on the host console. A line is formatted whole and handed to the
- * serial ring at once, so lines of several writers do not mix.
+ * serial ring at once, and to the screen where there is one, so lines of several writers do not mix.
  */
 #include "lib/log.h"
+#include "drivers/screen.h"
 #include "drivers/serial.h"
 #include "hv/log.h"
 #include "lib/fmt.h"
@@ -23,6 +24,7 @@ void log_vline(enum log_level level, const char *format, va_list args)
     size_t size = (size_t)length < sizeof(line) - 1 ? (size_t)length : sizeof(line) - 1;
     line[size++] = '\n';
     serial_write(SERIAL_CONSOLE, line, size);
+    screen_write(line, size);
 }
 
 void log_line(enum log_level level, const char *format, ...)

@@ -10,6 +10,7 @@
 #include "hv/boot_info.h"
 #include "hv/bootmem.h"
 #include "hv/cpu.h"
+#include "hv/display.h"
 #include "hv/fpu.h"
 #include "hv/loop.h"
 #include "hv/machine.h"
@@ -36,6 +37,7 @@ static _Noreturn void stop(const char *reason)
 {
     report_failed(reason);
     serial_flush();
+    display_linger();
     power_off(1);
 }
 
@@ -108,7 +110,7 @@ static void swap_start(const struct config_host *host)
         log_info("ballast: swap: switched off");
         return;
     }
-    unsigned count = disk_init(machine_dma_alloc, paging_map_device, ranges, DISK_RANGE_MAX);
+    unsigned count = disk_init(machine_dma_alloc, ranges, DISK_RANGE_MAX);
     bool found = false;
     for (unsigned i = 0; i < count; i++) {
         const struct disk_range *r = &ranges[i];
@@ -135,6 +137,7 @@ _Noreturn void main(struct boot_info *info)
     console_start(info); /* serial ports, symbols, banner */
     bootmem_init(info);  /* memory of our own */
     paging_init(info);   /* page tables of our own */
+    display_start(info); /* the screen, beside the serial console */
     power_init(hpa(info->rsdp));
     virtualization_start(host); /* the vendor's, or a line naming what is missing */
     interrupts_start(info); /* APICs and clock */
@@ -148,5 +151,6 @@ _Noreturn void main(struct boot_info *info)
     loop_run(); /* until all VMs have ended */
     bool ok = report_finish();
     serial_flush();
+    display_linger();
     power_off(ok ? 0 : 1);
 }

@@ -5,6 +5,7 @@
 #include "hv/panic.h"
 #include "drivers/serial.h"
 #include "hv/cpu.h"
+#include "hv/display.h"
 #include "hv/log.h"
 #include "hv/power.h"
 #include "hv/symbols.h"
@@ -94,6 +95,7 @@ static _Noreturn void finish(const char *reason)
     print_moves();
     log_line(LOG_INFO, "ballast: result failed: panic: %s", reason);
     serial_flush();
+    display_linger();
     power_off(1);
 }
 
