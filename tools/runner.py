@@ -111,8 +111,10 @@ def drop_firmware_text(path):
         file.write(content[start:] if start >= 0 else b"")
 
 
-def run(folder, image, machine, options, limit_seconds, show=lambda line: None):
-    """Runs a copy of image in folder; calls show for every console line."""
+def run(folder, image, machine, options, limit_seconds, show=lambda line: None,
+        grace_seconds=GRACE_SECONDS):
+    """Runs a copy of image in folder; calls show for every console line. A machine
+    that is silent for grace_seconds after its result is stopped."""
     folder = os.path.abspath(folder)
     prepare(folder, image)
     command, environment = machines.MACHINES[machine](folder, options)
@@ -124,7 +126,7 @@ def run(folder, image, machine, options, limit_seconds, show=lambda line: None):
     console = ConsoleReader(os.path.join(folder, "console.log"))
     timed_out = interrupted = False
     try:
-        timed_out = follow(process, console, started + limit_seconds, show)
+        timed_out = follow(process, console, started + limit_seconds, show, grace_seconds)
     except KeyboardInterrupt:
         interrupted = True
     finally:
@@ -146,7 +148,7 @@ def growth(folder):
                for name in ("console.log", "telemetry.jsonl"))
 
 
-def follow(process, console, deadline, show):
+def follow(process, console, deadline, show, grace_seconds):
     """Until the machine stops. True when it had to be given up. Once the result
     is known it is left alone as long as it still writes telemetry."""
     folder = os.path.dirname(console.path)
@@ -160,7 +162,7 @@ def follow(process, console, deadline, show):
         now, size = time.monotonic(), growth(folder)
         if size != written:
             written, quiet_since = size, now
-        if finished and now > quiet_since + GRACE_SECONDS:
+        if finished and now > quiet_since + grace_seconds:
             return False
         if now > deadline:
             return True
