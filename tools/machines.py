@@ -20,6 +20,9 @@ class Options:
     ips: int = 25_000_000          # instructions per emulated second
     tcg_cpu: str = "EPYC,+svm,+npt"  # QEMU model
     cpus: int = 1
+    disk: str = "ide"              # QEMU's disk, a name in DISKS
+    disk_faults: str = ""          # QEMU: rules of blkdebug for it
+    disk_iops: int = 0             # QEMU: requests per second at most, 0: any
 
 
 # clock: a run depends on nothing but its inputs. The TSC counts instructions
@@ -61,12 +64,39 @@ def bochs(folder, options):
              "-rc", os.path.join(folder, "bochs.commands")], environment)
 
 
+# Kinds of disk: QEMU's devices, the last of which is the disk.
+DISKS = {"ide": ["ide-hd,bus=ide.0"],
+         "ahci": ["ahci,id=ahci", "ide-hd,bus=ahci.0"],
+         "nvme": ["nvme,serial=ballast"],
+         "virtio": ["virtio-blk-pci,disable-legacy=on"],
+         "virtio-line": ["virtio-blk-pci,disable-legacy=on,vectors=0"]}
+
+
+def disk(folder, options):
+    """QEMU's arguments for disk.img. Errors reach the machine: by default QEMU
+    stops for want of space."""
+    source = f"{folder}/disk.img"
+    if options.disk_faults:
+        with open(os.path.join(folder, "blkdebug.conf"), "w", encoding="ascii") as file:
+            file.write(options.disk_faults)
+        source = f"blkdebug:{folder}/blkdebug.conf:{source}"
+    drive = f"file={source},format=raw,if=none,id=disk"
+    if options.disk_iops:
+        drive += f",throttling.iops-total={options.disk_iops}"
+    *others, last = DISKS[options.disk]
+    report = "" if options.disk == "nvme" else ",rerror=report,werror=report"
+    arguments = ["-drive", drive]
+    for device in [*others, f"{last},drive=disk{report}"]:
+        arguments += ["-device", device]
+    return arguments
+
+
 def qemu(folder, options, *accelerator):
-    """QEMU as a PC: IDE disk, two serial ports, ends by isa-debug-exit."""
+    """QEMU as a PC: one disk, two serial ports, ends by isa-debug-exit."""
     return (["qemu-system-x86_64", *accelerator, "-M", "pc",
              "-m", str(options.memory_mib), "-smp", str(options.cpus),
              "-bios", OVMF, "-nodefaults", "-display", "none",
-             "-no-reboot", "-drive", f"file={folder}/disk.img,format=raw,if=ide",
+             "-no-reboot", *disk(folder, options),
              "-serial", f"file:{folder}/console.log",
              "-serial", f"file:{folder}/telemetry.jsonl",
              "-device", "isa-debug-exit,iobase=0x501,iosize=2"], dict(os.environ))
