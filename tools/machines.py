@@ -5,8 +5,11 @@ folder and returns the command that starts it there. All of them put COM1 into
 console.log and COM2 into telemetry.jsonl and run disk.img.
 """
 import os
-import shutil
+import sys
 from dataclasses import dataclass
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import computer
 
 OVMF = "/usr/share/ovmf/OVMF.fd"
 VGA_BIOS = "/usr/share/bochs/VGABIOS-lgpl-latest"
@@ -114,53 +117,37 @@ def tcg(folder, options):
 MACHINES = {"bochs": bochs, "kvm": kvm, "tcg": tcg}
 
 
-def read_word(path):
-    try:
-        with open(path, encoding="ascii") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
+# Program each machine needs, and the Debian package it comes in.
+PROGRAMS = {"kvm": ("qemu-system-x86_64", "qemu-system-x86"), "bochs": ("bochs-bin", "bochs"),
+            "tcg": ("qemu-system-x86_64", "qemu-system-x86")}
 
 
-def why_not_nested():
-    """"" when KVM here offers VT-x to its guests, else the reason."""
-    if not os.path.exists("/dev/kvm"):
-        return "there is no /dev/kvm"
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        return "/dev/kvm may not be opened"
-    if " vmx" not in read_word("/proc/cpuinfo"):
-        return "this processor offers no VT-x"
-    if read_word("/sys/module/kvm_intel/parameters/nested") not in ("Y", "1"):
-        return "kvm_intel does not offer VT-x to guests (nested=0)"
-    return ""
+def why_not(machine, this=None):
+    """"" when that machine can be had on a computer (this one), else the reason."""
+    this = this or computer.Computer()
+    if machine == "kvm":
+        obstacle = this.why_not_nested()
+        if obstacle:
+            return obstacle.reason
+    program, package = PROGRAMS[machine]
+    return "" if this.which(program) else f"{program} is not installed (package {package})"
 
 
-def why_not_kvm():
-    """"" when an image can be run under KVM here, else the reason."""
-    if not why_not_nested() and not shutil.which("qemu-system-x86_64"):
-        return "qemu-system-x86_64 is not installed"
-    return why_not_nested()
-
-
-def packages():
-    """Debian packages that this computer's best machine needs and not all do."""
-    return [] if why_not_nested() else ["qemu-system-x86"]
-
-
-def choose(wanted):
-    """(machine's name, reason), or (None, reason) when the wish cannot be had."""
-    if wanted == "bochs":
-        return "bochs", "asked for"
-    if wanted == "tcg":
-        return (("tcg", "asked for") if shutil.which("qemu-system-x86_64")
-                else (None, "qemu-system-x86_64 is not installed"))
-    problem = why_not_kvm()
-    if wanted == "kvm":
-        return ("kvm", "asked for") if not problem else (None, problem)
-    if wanted == "auto":
-        return ("bochs", f"no KVM: {problem}") if problem else ("kvm", "KVM offers nested VT-x")
-    return None, f"no machine is called {wanted}; there are auto, {', '.join(MACHINES)}"
-
-
-if __name__ == "__main__":
-    print(*packages())  # for tools/tools.mk
+def choose(wanted, this=None):
+    """(machine's name, reason), or (None, reason) when the wish cannot be had.
+    The fastest that works is the best: KVM, else Bochs, which has VT-x, else QEMU
+    without KVM, which has AMD-V."""
+    this = this or computer.Computer()
+    if wanted in MACHINES:
+        problem = why_not(wanted, this)
+        return (None, problem) if problem else (wanted, "asked for")
+    if wanted != "auto":
+        return None, f"no machine is called {wanted}; there are auto, {', '.join(MACHINES)}"
+    no_kvm, no_bochs, no_tcg = (why_not(name, this) for name in ("kvm", "bochs", "tcg"))
+    if not no_kvm:
+        return "kvm", f"KVM here offers nested {this.virtualization()}"
+    if not no_bochs:
+        return "bochs", f"emulates VT-x; no KVM: {no_kvm}"
+    if not no_tcg:
+        return "tcg", f"QEMU emulates AMD-V; no KVM: {no_kvm}; no Bochs: {no_bochs}"
+    return None, f"no KVM: {no_kvm}; no Bochs: {no_bochs}; no QEMU: {no_tcg}"

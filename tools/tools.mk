@@ -3,6 +3,7 @@
 #   make image [CONFIG=file] [SWAP=auto|SIZE|0]
 #   make run   [CONFIG=file] [MACHINE=auto|bochs|kvm|tcg] [OUT=folder] [TIMEOUT=seconds]
 #              [MEM=MiB] [BOCHS_CPU=model] [IPS=instructions per emulated second]
+#   make doctor              what this computer can do, and what to change
 
 CONFIG    ?= experiments/demo.conf
 SWAP      ?= auto
@@ -35,6 +36,9 @@ image: packages
 	    --out $(BUILD)/ballast.img
 
 run: image
-	@[ "$(MACHINE)" = bochs ] || tools/install-packages $$($(PYTHON) tools/machines.py)
 	@$(PYTHON) tools/run.py --machine "$(MACHINE)" --out "$(OUT)" --timeout $(TIMEOUT) \
 	    --memory $(MEM) --cpu $(BOCHS_CPU) --ips $(IPS)
+
+.PHONY: doctor
+doctor:
+	@$(PYTHON) tools/doctor.py

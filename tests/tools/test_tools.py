@@ -25,6 +25,9 @@ import runner
 import summary
 import synthetic
 import telemetry
+import test_doctor
+
+OTHERS = (test_doctor,)
 
 CONFIG = """\
 # a comment
@@ -195,6 +198,13 @@ class Telemetry(WithFolder):
         self.assertEqual(page.count("<svg "), 5 + len(synthetic.NAMES))
         for name in synthetic.NAMES:
             self.assertIn(f"Homes of {name}", page)
+
+
+def load_tests(loader, tests, _pattern):
+    """The tests of this file and of the others beside it."""
+    for module in OTHERS:
+        tests.addTests(loader.loadTestsFromModule(module))
+    return tests
 
 
 def main():
