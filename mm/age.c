@@ -58,7 +58,7 @@ static void look(struct mm_vm *vm, bool *cleared)
 /* A round is over: the estimate is what it saw. */
 static void round_end(struct mm_vm *vm)
 {
-    vm->active = vm->age_seen;
+    atomic_set(vm->active, vm->age_seen);
     vm->active_known = core.config.accessed_dirty;
     vm->age_hand = vm->age_seen = 0;
     vm->age_next = core.ticks + AGE_PERIOD;
@@ -68,11 +68,11 @@ void age_step(uint32_t budget)
 {
     unsigned running = 0;
     for (unsigned i = 0; i < MM_VM_MAX; i++)
-        running += vm_at(i) && !vm_at(i)->stopped;
+        running += vm_at(i) && !vm_is_stopped(vm_at(i));
     for (unsigned i = 0; i < MM_VM_MAX; i++) {
         struct mm_vm *vm = vm_at(i);
         bool cleared = false;
-        if (!vm || vm->stopped || core.ticks < vm->age_next)
+        if (!vm || vm_is_stopped(vm) || core.ticks < vm->age_next)
             continue;
         for (uint32_t n = 0; n < budget / running + 1 && vm->age_hand < vm->config.pages; n++)
             look(vm, &cleared);

@@ -1,6 +1,7 @@
 /*
- * The audit: every invariant, checked from the leaf entries outwards. Nothing
- * else may run meanwhile.
+ * The audit: every invariant, checked from the leaf entries outwards. No other
+ * CPU may be in the core meanwhile: it takes the step lock and, but for range
+ * locks, no other.
  *
  * Counts kept elsewhere (sharers, references) are checked without memory of its
  * own: every reference found takes one away, what is left must be zero, and a

@@ -4,8 +4,12 @@
  *
  * A driver that has a target and does not move towards it for BALLOON_DEADLINE
  * ticks is stuck, and reclaim's next tiers take over until it moves again.
+ *
+ * Locks: a page's leaf for the verbs; what is known of a driver, and its target,
+ * change under the VM's balloon lock.
  */
 #include "mm/balloon.h"
+#include "lib/atomic.h"
 #include "mm/core.h"
 #include "mm/giveup.h"
 #include "mm/inflight.h"
@@ -62,8 +66,8 @@ static enum mm_balloon_result inflate(struct leaf *leaf, struct mm_vcpu *vcpu)
         return refuse(vm, MM_BALLOON_PINNED);
     uint32_t freed = giveup_balloon(leaf);
     core_count(MM_HOST_freed_balloon, freed);
-    vm->balloon_credit += freed;
-    vm->balloon_moves++;
+    atomic_add(vm->balloon_credit, freed);
+    atomic_add(vm->balloon_moves, 1);
     vm_count(vm, MM_VM_inflated, 1);
     return MM_BALLOON_OK;
 }
@@ -95,11 +99,8 @@ enum mm_balloon_result mm_balloon_deflate(struct mm_vcpu *vcpu, gfn_t page)
     enum mm_balloon_result result = MM_BALLOON_OK;
     if (entry_home(leaf.entry) == HOME_BALLOON) {
         home_change(&leaf, entry_away(HOME_ZERO, 0));
-        if (vm->balloon_credit > 0) {
-            vm->balloon_credit--;
-            core_count(MM_HOST_taken_balloon, 1);
-        }
-        vm->balloon_moves++;
+        core_count(MM_HOST_taken_balloon, vm_take_credit(vm));
+        atomic_add(vm->balloon_moves, 1);
         vm_count(vm, MM_VM_deflated, 1);
     } else {
         result = refuse(vm, MM_BALLOON_DONE_ALREADY);
@@ -115,23 +116,24 @@ static void set_state(struct mm_vm *vm, enum mm_balloon_state state)
     if (state == vm->balloon_state)
         return;
     machine_event(MM_EVENT_BALLOON, vm, vm->balloon_state, state);
-    vm->balloon_state = state;
+    atomic_set(vm->balloon_state, state);
 }
 
 static bool at_target(const struct mm_vm *vm)
 {
-    return vm->homes[HOME_BALLOON] == vm->balloon_target;
+    return vm_pages_in(vm, HOME_BALLOON) == vm->balloon_target;
 }
 
 static void start_deadline(struct mm_vm *vm)
 {
-    vm->balloon_moves_seen = vm->balloon_moves;
-    vm->balloon_deadline = core.ticks + BALLOON_DEADLINE;
+    vm->balloon_moves_seen = atomic_get(vm->balloon_moves);
+    vm->balloon_deadline = core_ticks() + BALLOON_DEADLINE;
 }
 
 void mm_balloon_driver(struct mm_vm *vm, bool ready, bool failed, uint32_t actual)
 {
-    vm->balloon_actual = actual;
+    spin_lock(&vm->balloon_lock);
+    atomic_set(vm->balloon_actual, actual);
     if (failed)
         set_state(vm, MM_DRIVER_FAILED);
     else if (!ready)
@@ -140,23 +142,26 @@ void mm_balloon_driver(struct mm_vm *vm, bool ready, bool failed, uint32_t actua
         start_deadline(vm);
         set_state(vm, at_target(vm) ? MM_DRIVER_IDLE : MM_DRIVER_WORKING);
     }
+    spin_unlock(&vm->balloon_lock);
 }
 
 uint32_t mm_balloon_target(const struct mm_vm *vm)
 {
-    return vm->balloon_target;
+    return atomic_get(vm->balloon_target);
 }
 
 void mm_balloon_statistics(struct mm_vm *vm, const struct mm_guest_stats *stats)
 {
+    spin_lock(&vm->balloon_lock);
     vm->stats = *stats;
+    spin_unlock(&vm->balloon_lock);
 }
 
 static void watch_driver(struct mm_vm *vm)
 {
     if (vm->balloon_state == MM_DRIVER_ABSENT || vm->balloon_state == MM_DRIVER_FAILED)
         return;
-    bool moved = vm->balloon_moves != vm->balloon_moves_seen;
+    bool moved = atomic_get(vm->balloon_moves) != vm->balloon_moves_seen;
     if (at_target(vm)) {
         start_deadline(vm);
         set_state(vm, MM_DRIVER_IDLE);
@@ -173,8 +178,9 @@ static void watch_driver(struct mm_vm *vm)
 
 static bool is_usable(const struct mm_vm *vm)
 {
-    return vm->config.balloon && !vm->stopped &&
-           (vm->balloon_state == MM_DRIVER_IDLE || vm->balloon_state == MM_DRIVER_WORKING);
+    enum mm_balloon_state state = atomic_get(vm->balloon_state);
+    return vm->config.balloon && !vm_is_stopped(vm) &&
+           (state == MM_DRIVER_IDLE || state == MM_DRIVER_WORKING);
 }
 
 static uint32_t most(const struct mm_vm *vm)
@@ -185,7 +191,7 @@ static uint32_t most(const struct mm_vm *vm)
 /* Pages the balloon could still take from it. */
 static uint32_t room(const struct mm_vm *vm)
 {
-    uint32_t resident = vm_resident(vm), held = vm->homes[HOME_BALLOON];
+    uint32_t resident = vm_resident(vm), held = vm_pages_in(vm, HOME_BALLOON);
     uint32_t floor = vm_floor(&vm->config);
     uint32_t keep = vm->config.reserve_pages > floor ? vm->config.reserve_pages : floor;
     if (vm->target > keep)
@@ -201,7 +207,8 @@ bool balloon_can_help(void)
         return false;
     for (unsigned i = 0; i < MM_VM_MAX; i++) {
         struct mm_vm *vm = vm_at(i);
-        if (vm && is_usable(vm) && (room(vm) > 0 || vm->homes[HOME_BALLOON] < vm->balloon_target))
+        if (vm && is_usable(vm) &&
+            (room(vm) > 0 || vm_pages_in(vm, HOME_BALLOON) < vm->balloon_target))
             return true;
     }
     return false;
@@ -212,9 +219,9 @@ bool balloon_can_help(void)
 static void grow(struct mm_vm *vm)
 {
     uint32_t step = vm->config.pages / 16 + 1, more = room(vm);
-    uint32_t want = vm->homes[HOME_BALLOON] + (more < step ? more : step);
+    uint32_t want = vm_pages_in(vm, HOME_BALLOON) + (more < step ? more : step);
     if (want > vm->balloon_target)
-        vm->balloon_target = want;
+        atomic_set(vm->balloon_target, want);
 }
 
 /* High: memory is given back as long as the state stays high with it. */
@@ -223,7 +230,8 @@ static void shrink(struct mm_vm *vm, uint32_t spare)
     uint32_t step = vm->config.pages / 64 + 1;
     if (step > spare)
         step = spare;
-    vm->balloon_target -= step < vm->balloon_target ? step : vm->balloon_target;
+    uint32_t target = vm->balloon_target;
+    atomic_set(vm->balloon_target, step < target ? target - step : 0);
 }
 
 void balloon_tick(void)
@@ -234,10 +242,12 @@ void balloon_tick(void)
         struct mm_vm *vm = vm_at(i);
         if (!vm || !vm->config.balloon)
             continue;
+        spin_lock(&vm->balloon_lock);
         if (due && core.state >= MM_SOFT && is_usable(vm))
             grow(vm);
         else if (due && core.state == MM_HIGH && free > keep)
             shrink(vm, (free - keep) / 4);
         watch_driver(vm);
+        spin_unlock(&vm->balloon_lock);
     }
 }

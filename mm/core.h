@@ -1,11 +1,15 @@
 /*
  * What the files of the core share: configuration, clock, counters of the host.
  * Internal to mm.
+ *
+ * config is written once at boot. ticks, state, hold and min_free change under
+ * step_lock and are read anywhere; counters are atomic.
  */
 #ifndef MM_CORE_H
 #define MM_CORE_H
 
-#include "lib/lock.h"
+#include "lib/atomic.h"
+#include "mm/locks.h"
 #include "mm/mm.h"
 
 struct core {
@@ -16,14 +20,23 @@ struct core {
     uint32_t min_free;                        /* frames */
     uint64_t counters[MM_HOST_COUNTER_COUNT]; /* those of kind C, and peaks */
     uint32_t shared_leaves;                   /* leaf entries with home SHARED, all VMs */
+    uint64_t configured_pages;                /* of all VMs */
     bool swap_worked;                         /* at the last step */
+    bool step_again;                          /* a CPU found the step lock taken */
     struct spinlock step_lock; /* mm_step(), mm_tick(), create, destroy, audit: outermost */
 };
 extern struct core core;
 
 static inline void core_count(enum mm_host_counter counter, uint64_t by)
 {
-    __atomic_fetch_add(&core.counters[counter], by, __ATOMIC_RELAXED);
+    if (by > 0)
+        atomic_add(core.counters[counter], by);
+}
+
+/* Ticks of the host clock so far. */
+static inline uint64_t core_ticks(void)
+{
+    return atomic_get(core.ticks);
 }
 
 /* Is the tier configured and in service? */

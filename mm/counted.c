@@ -6,9 +6,10 @@
  */
 #include "mm/counted.h"
 #include "lib/assert.h"
-#include "lib/lock.h"
+#include "lib/atomic.h"
 #include "lib/string.h"
 #include "mm/frame.h"
+#include "mm/locks.h"
 
 static struct spinlock lock;
 static struct counted objects[COUNTED_MAX];
@@ -16,7 +17,7 @@ static uint32_t used, search_from;
 
 void counted_init(void)
 {
-    lock = (struct spinlock){ 0 };
+    lock = SPINLOCK(RANK_COUNTED);
     memset(objects, 0, sizeof(objects));
     used = search_from = 0;
 }
@@ -29,7 +30,9 @@ bool counted_take(pfn_t frame, uint32_t *index)
         uint32_t at = (search_from + i) % COUNTED_MAX;
         if (objects[at].state != COUNTED_FREE)
             continue;
-        objects[at] = (struct counted){ .state = COUNTED_COMING, .refs = 1, .frame = frame };
+        objects[at].refs = 1;
+        objects[at].frame = frame;
+        atomic_set(objects[at].state, COUNTED_COMING);
         *index = at;
         search_from = at + 1;
         used++;
@@ -41,7 +44,7 @@ bool counted_take(pfn_t frame, uint32_t *index)
 
 struct counted *counted_at(uint64_t index)
 {
-    ensure(index < COUNTED_MAX && objects[index].state != COUNTED_FREE);
+    ensure(index < COUNTED_MAX && atomic_get(objects[index].state) != COUNTED_FREE);
     return &objects[index];
 }
 
@@ -74,7 +77,7 @@ bool counted_drop(uint32_t index)
         ensure(object->state != COUNTED_LEAVING);
         unlink_frame(object);
         last = *object;
-        object->state = COUNTED_FREE;
+        atomic_set(object->state, COUNTED_FREE);
         used--;
     }
     spin_unlock(&lock);
@@ -85,24 +88,69 @@ bool counted_drop(uint32_t index)
     return last.state != COUNTED_FREE;
 }
 
-void counted_forget_frame(uint32_t index)
+void counted_forget_frame(pfn_t number)
 {
-    struct counted *object = counted_at(index);
+    const struct frame *frame = frame_at(number);
     spin_lock(&lock);
-    unlink_frame(object);
+    if (frame_has(frame, FRAME_OBJECT))
+        unlink_frame(counted_at(frame->shared.link));
     spin_unlock(&lock);
 }
 
-enum pool_result counted_load(uint32_t index, void *page)
+void counted_set_frame(uint32_t index, pfn_t number)
+{
+    struct frame *frame = frame_at(number);
+    spin_lock(&lock);
+    ensure(!frame_has(frame, FRAME_OBJECT) && objects[index].frame.v == number.v);
+    frame->shared.link = index;
+    frame_flag_set(frame, FRAME_OBJECT);
+    spin_unlock(&lock);
+}
+
+pfn_t counted_frame(uint32_t index)
+{
+    spin_lock(&lock);
+    pfn_t frame = counted_at(index)->frame;
+    spin_unlock(&lock);
+    return frame;
+}
+
+bool counted_join(pfn_t number, uint32_t *index)
+{
+    const struct frame *frame = frame_at(number);
+    spin_lock(&lock);
+    bool joined = frame_has(frame, FRAME_OBJECT);
+    if (joined) {
+        struct counted *object = counted_at(frame->shared.link);
+        *index = frame->shared.link;
+        joined = object->state != COUNTED_COMING;
+        object->refs += joined;
+    }
+    spin_unlock(&lock);
+    return joined;
+}
+
+bool counted_load(uint32_t index, void *page, enum pool_result *result, swap_slot_t *slot)
 {
     struct counted *object = counted_at(index);
     spin_lock(&lock);
-    enum pool_result result = POOL_DAMAGED;
-    if (object->state == COUNTED_POOL || object->state == COUNTED_LEAVING)
-        result =
+    bool in_pool = object->state == COUNTED_POOL || object->state == COUNTED_LEAVING;
+    ensure(in_pool || object->state == COUNTED_SWAP);
+    if (in_pool)
+        *result =
             pool_load(object->location, (struct pool_owner){ POOL_OWNER_COUNTED, index }, page);
+    else
+        *slot = object->slot;
     spin_unlock(&lock);
-    return result;
+    return in_pool;
+}
+
+bool counted_is_in_swap(uint32_t index)
+{
+    spin_lock(&lock);
+    bool swap = counted_at(index)->state == COUNTED_SWAP;
+    spin_unlock(&lock);
+    return swap;
 }
 
 bool counted_moved(uint32_t index, pool_location_t from, pool_location_t to)
@@ -122,7 +170,7 @@ void counted_set_pool(uint32_t index, pool_location_t location)
     struct counted *object = counted_at(index);
     spin_lock(&lock);
     ensure(object->state == COUNTED_COMING || object->state == COUNTED_LEAVING);
-    object->state = COUNTED_POOL;
+    atomic_set(object->state, COUNTED_POOL);
     object->location = location;
     spin_unlock(&lock);
 }
@@ -133,7 +181,7 @@ bool counted_set_leaving(uint32_t index, pool_location_t location)
     spin_lock(&lock);
     bool moves = object->state == COUNTED_POOL && object->location.v == location.v;
     if (moves)
-        object->state = COUNTED_LEAVING;
+        atomic_set(object->state, COUNTED_LEAVING);
     spin_unlock(&lock);
     return moves;
 }
@@ -143,7 +191,7 @@ void counted_set_swap(uint32_t index, swap_slot_t slot)
     struct counted *object = counted_at(index);
     spin_lock(&lock);
     ensure(object->state == COUNTED_COMING || object->state == COUNTED_LEAVING);
-    object->state = COUNTED_SWAP;
+    atomic_set(object->state, COUNTED_SWAP);
     object->slot = slot;
     spin_unlock(&lock);
 }

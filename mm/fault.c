@@ -65,7 +65,7 @@ enum mm_answer fault_resolve(struct mm_vm *vm, struct mm_vcpu *vcpu, gfn_t page,
 {
     if (page.v >= vm->config.pages)
         return MM_NO_PAGE;
-    if (vm->stopped)
+    if (vm_is_stopped(vm))
         return MM_STOPPED;
     if (!nested_lock(vm, page, NESTED_MAKE, leaf))
         return wait_enlist(vcpu, MM_WAIT_FRAME, NULL);
@@ -103,7 +103,7 @@ enum mm_answer mm_fault(struct mm_vcpu *vcpu, gpa_t address, unsigned access)
         core_flush(vm);
         vm_count(vm, MM_VM_faults_table, 1);
     } else {
-        vm->dry_pages = 0;
+        vm_not_dry(vm);
     }
     return MM_DONE;
 }

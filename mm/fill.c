@@ -36,10 +36,14 @@ void fill_drop(struct fill_table *table, unsigned index)
     spin_unlock(&table->lock);
 }
 
-uint64_t fill_word(const struct fill_table *table, unsigned index)
+uint64_t fill_word(struct fill_table *table, unsigned index)
 {
-    ensure(index < FILL_WORDS && table->refs[index] > 0);
-    return table->words[index];
+    ensure(index < FILL_WORDS);
+    spin_lock(&table->lock);
+    ensure(table->refs[index] > 0);
+    uint64_t word = table->words[index];
+    spin_unlock(&table->lock);
+    return word;
 }
 
 void fill_page(void *page, uint64_t word)

@@ -2,12 +2,12 @@
  * A VM's table of fill words: contents that are one 64-bit word repeated are
  * kept as a word and a count. One table a VM, so that no word crosses VMs.
  *
- * Lock: its own, inside leaf-table locks.
+ * Lock: its own, inside range locks.
  */
 #ifndef MM_FILL_H
 #define MM_FILL_H
 
-#include "lib/lock.h"
+#include "mm/locks.h"
 #include "lib/types.h"
 
 #define FILL_WORDS 64u
@@ -22,7 +22,7 @@ struct fill_table {
 bool fill_take(struct fill_table *table, uint64_t word, unsigned *index);
 /* A page leaves FILL. */
 void fill_drop(struct fill_table *table, unsigned index);
-uint64_t fill_word(const struct fill_table *table, unsigned index);
+uint64_t fill_word(struct fill_table *table, unsigned index);
 
 /* Fills a page with a word. */
 void fill_page(void *page, uint64_t word);

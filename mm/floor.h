@@ -3,8 +3,9 @@
  * may take, so that an instruction that needs many pages can complete however
  * little memory there is. A frame on a floor has the flag FRAME_PROTECTED.
  *
- * Lock: the leaf table's of the page brought in; pages that fall off the floor
- * are looked up with their own.
+ * Lock: a page comes onto a floor, and loses the flag, under its range's lock.
+ * The places of a floor change hands by atomic exchanges, so that each page
+ * that falls off is seen once, whichever CPU brings the next one in.
  */
 #ifndef MM_FLOOR_H
 #define MM_FLOOR_H

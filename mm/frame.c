@@ -7,18 +7,33 @@
  * general allocations fall back on the share region only when the general list
  * is empty, so merged content finds room at random places there.
  *
- * Lock: `lock`, innermost but for the log's.
+ * While there is plenty, each CPU keeps a few free frames of the general region
+ * to itself, taken from the list and given back a batch at a time: faults of
+ * different CPUs then write no line in common. Such a cache is its CPU's alone,
+ * so it needs no lock and no atomic operation that others would wait for. Below
+ * plenty, which is far above every threshold of reclaim, caches are emptied by
+ * their CPUs and not used: reserves and draws are exact when they matter. Frames
+ * in a cache count as free.
+ *
+ * Lock: `lock` around lists and sums; it is innermost but for the log's.
  */
 #include "mm/frame.h"
+#include "lib/atomic.h"
 #include "lib/log.h"
 #include "lib/rng.h"
 #include "lib/string.h"
+#include "mm/locks.h"
 #include "mm/machine.h"
 
 #define BANK_MAX   16u
 #define INDEX_NONE UINT32_MAX
 /* Draws for a merged frame; with as few free frames, their list is walked. */
 #define SHARED_DRAWS 256u
+#define CACHE_FRAMES 32u
+#define CACHE_BATCH  16u
+/* Plenty: so many free frames on the general list, and this part of all. */
+#define PLENTY_LEAST 1024u
+#define PLENTY_PART  8u
 
 struct bank {
     uint32_t base;  /* first frame number */
@@ -27,18 +42,29 @@ struct bank {
 };
 
 static struct {
-    struct spinlock lock;
+    /* Read by every allocation, written at boot; plenty when it changes. */
     struct bank banks[BANK_MAX];
     unsigned bank_count;
     struct frame *frames;
     uint32_t total, managed, share_start;
-    uint32_t lists[2];  /* first free index: general, share region */
-    uint32_t listed[2]; /* how many */
-    uint32_t kinds[FRAME_KIND_COUNT];
     uint32_t reserve;
-    uint32_t books_next, books_end; /* indices */
+    uint32_t plenty_from;
+    bool plenty;
+    /* Under the lock. */
+    struct spinlock lock __attribute__((aligned(64)));
+    uint32_t lists[2];                /* first free index: general, share region */
+    uint32_t listed[2];               /* how many */
+    uint32_t kinds[FRAME_KIND_COUNT]; /* but for what the caches' kinds add */
+    uint32_t books_next, books_end;   /* indices */
     struct rng rng;
 } f;
+
+/* What one CPU has taken off the general list. Written by that CPU alone. */
+static struct cache {
+    uint32_t count;
+    uint32_t kinds[FRAME_KIND_COUNT]; /* to be added to f.kinds, modulo 2^32 */
+    uint32_t indices[CACHE_FRAMES];
+} __attribute__((aligned(64))) caches[MACHINE_CPU_MAX];
 
 struct frame *frame_at(pfn_t number)
 {
@@ -100,20 +126,77 @@ static void list_take(uint32_t index)
     }
 }
 
-/* The one place where a frame's kind changes. The descriptor starts afresh,
- * except when a merged frame is taken back. */
-static void set_kind(uint32_t index, enum frame_kind kind)
+/* A general list that is long enough to keep some aside; the lock is held. */
+static void update_plenty(void)
+{
+    uint32_t from = f.plenty ? f.plenty_from / 4 * 3 : f.plenty_from;
+    bool plenty = f.listed[0] >= from;
+    if (plenty != f.plenty)
+        atomic_set(f.plenty, plenty);
+}
+
+/* The one place where a frame's kind changes. The descriptor starts afresh. */
+static void describe(uint32_t *kinds, uint32_t index, enum frame_kind kind)
 {
     struct frame *frame = &f.frames[index];
     ensure(frame->kind != (uint8_t)kind);
-    if (frame->kind == FRAME_FREE)
-        list_take(index);
-    f.kinds[frame->kind]--;
-    f.kinds[kind]++;
+    atomic_set(kinds[frame->kind], kinds[frame->kind] - 1);
+    atomic_set(kinds[kind], kinds[kind] + 1);
     memset(frame, 0, sizeof(*frame));
     frame->kind = (uint8_t)kind;
+}
+
+/* The lock is held. */
+static void set_kind(uint32_t index, enum frame_kind kind)
+{
+    if (f.frames[index].kind == FRAME_FREE)
+        list_take(index);
+    describe(f.kinds, index, kind);
     if (kind == FRAME_FREE)
         list_push(index);
+    update_plenty();
+}
+
+/* ---- caches ------------------------------------------------------------------- */
+
+/* Gives the CPU's frames back until `keep` are left; the lock is held. */
+static void cache_shrink(struct cache *cache, uint32_t keep)
+{
+    while (cache->count > keep)
+        list_push(cache->indices[--cache->count]);
+    update_plenty();
+}
+
+/* True when there is one now. */
+static bool cache_fill(struct cache *cache)
+{
+    spin_lock(&f.lock);
+    uint32_t more = f.plenty ? CACHE_BATCH : 0;
+    cache->count = more;
+    /* The list's first one is the first to be given out. */
+    while (more > 0) {
+        uint32_t index = f.lists[0];
+        list_take(index);
+        cache->indices[--more] = index;
+    }
+    update_plenty();
+    spin_unlock(&f.lock);
+    return cache->count > 0;
+}
+
+static struct cache *my_cache(void)
+{
+    return &caches[machine_cpu()];
+}
+
+void frame_cache_drain(void)
+{
+    struct cache *cache = my_cache();
+    if (cache->count == 0 || atomic_get(f.plenty))
+        return;
+    spin_lock(&f.lock);
+    cache_shrink(cache, 0);
+    spin_unlock(&f.lock);
 }
 
 /* Frames that stay out of reach of a caller. */
@@ -132,8 +215,15 @@ static uint32_t withheld(enum frame_urgency urgency)
 pfn_t frame_alloc(enum frame_kind kind, enum frame_urgency urgency)
 {
     pfn_t number = PFN_NONE;
+    struct cache *cache = my_cache();
+    if (atomic_get(f.plenty) && (cache->count > 0 || cache_fill(cache))) {
+        uint32_t index = cache->indices[--cache->count];
+        describe(cache->kinds, index, kind);
+        return number_of(index);
+    }
     spin_lock(&f.lock);
-    if (f.kinds[FRAME_FREE] > withheld(urgency)) {
+    cache_shrink(cache, 0);
+    if (f.listed[0] + f.listed[1] > withheld(urgency)) {
         uint32_t index = f.lists[0] != INDEX_NONE ? f.lists[0] : f.lists[1];
         ensure(index != INDEX_NONE);
         set_kind(index, kind);
@@ -180,8 +270,21 @@ void frame_free(pfn_t number)
 {
     struct frame *frame = frame_at(number);
     ensure(frame && frame->kind != FRAME_FREE && frame->kind != FRAME_FIXED);
+    uint32_t index = (uint32_t)(frame - f.frames);
+    struct cache *cache = my_cache();
+    /* Sharing draws from all free frames of its region, so none of them is kept. */
+    if (atomic_get(f.plenty) && index < f.share_start && frame->kind != FRAME_SHARED) {
+        if (cache->count == CACHE_FRAMES) {
+            spin_lock(&f.lock);
+            cache_shrink(cache, CACHE_FRAMES - CACHE_BATCH);
+            spin_unlock(&f.lock);
+        }
+        describe(cache->kinds, index, FRAME_FREE);
+        cache->indices[cache->count++] = index;
+        return;
+    }
     spin_lock(&f.lock);
-    set_kind((uint32_t)(frame - f.frames), FRAME_FREE);
+    set_kind(index, FRAME_FREE);
     spin_unlock(&f.lock);
 }
 
@@ -242,6 +345,9 @@ static uint32_t reserve_rule(uint32_t managed)
 bool frame_init(const struct frame_region *regions, unsigned region_count)
 {
     memset(&f, 0, sizeof(f));
+    memset(caches, 0, sizeof(caches));
+    f.lock = SPINLOCK(RANK_FRAME);
+    f.plenty_from = UINT32_MAX;
     f.lists[0] = f.lists[1] = INDEX_NONE;
     for (unsigned i = 0; i < region_count && f.bank_count < BANK_MAX; i++)
         bank_add(&regions[i]);
@@ -262,6 +368,8 @@ bool frame_init(const struct frame_region *regions, unsigned region_count)
             set_kind(index, FRAME_FREE);
     f.managed = f.kinds[FRAME_FREE];
     f.reserve = reserve_rule(f.managed);
+    f.plenty_from = f.managed / PLENTY_PART < PLENTY_LEAST ? PLENTY_LEAST : f.managed / PLENTY_PART;
+    update_plenty();
     f.books_next = home->index + own;
     f.books_end = home->index + home->count;
     uint64_t seed;
@@ -290,7 +398,7 @@ void *frame_books(size_t bytes)
 
 uint32_t frame_free_count(void)
 {
-    return __atomic_load_n(&f.kinds[FRAME_FREE], __ATOMIC_RELAXED);
+    return frame_kind_count(FRAME_FREE);
 }
 
 uint32_t frame_managed_count(void)
@@ -305,7 +413,13 @@ uint32_t frame_total_count(void)
 
 uint32_t frame_kind_count(enum frame_kind kind)
 {
-    return __atomic_load_n(&f.kinds[kind], __ATOMIC_RELAXED);
+    uint32_t sum = atomic_get(f.kinds[kind]);
+    if (kind == FRAME_SHARED) /* never through a cache */
+        return sum;
+    for (unsigned i = 0; i < MACHINE_CPU_MAX; i++)
+        sum += atomic_get(caches[i].kinds[kind]);
+    /* Read one by one: a frame seen leaving and not seen coming. */
+    return sum > f.total ? 0 : sum;
 }
 
 uint32_t frame_reserve_count(void)
@@ -316,6 +430,11 @@ uint32_t frame_reserve_count(void)
 uint64_t frame_metadata_bytes(void)
 {
     return (uint64_t)f.total * sizeof(struct frame);
+}
+
+uint64_t frame_cache_bytes(void)
+{
+    return sizeof(caches);
 }
 
 struct frame *frame_by_index(uint32_t index)
@@ -345,19 +464,34 @@ static bool list_count(unsigned which, uint32_t *count)
     return true;
 }
 
+/* Frames in caches; UINT32_MAX when one of them does not belong there. */
+static uint32_t cached_count(void)
+{
+    uint32_t count = 0;
+    for (unsigned i = 0; i < MACHINE_CPU_MAX; i++)
+        for (uint32_t k = 0; k < caches[i].count; k++, count++)
+            if (caches[i].indices[k] >= f.share_start ||
+                f.frames[caches[i].indices[k]].kind != FRAME_FREE)
+                return UINT32_MAX;
+    return count;
+}
+
 const char *frame_audit(void)
 {
-    uint32_t kinds[FRAME_KIND_COUNT] = { 0 }, listed = 0;
+    uint32_t kinds[FRAME_KIND_COUNT] = { 0 }, listed = 0, cached = cached_count();
     for (uint32_t i = 0; i < f.total; i++) {
         if (f.frames[i].kind >= FRAME_KIND_COUNT)
             return "frame descriptor with an unknown kind";
         kinds[f.frames[i].kind]++;
     }
-    if (memcmp(kinds, f.kinds, sizeof(kinds)) != 0)
-        return "frame kinds do not add up";
+    for (unsigned kind = 0; kind < FRAME_KIND_COUNT; kind++)
+        if (kinds[kind] != frame_kind_count((enum frame_kind)kind))
+            return "frame kinds do not add up";
     if (!list_count(0, &listed) || !list_count(1, &listed))
         return "free list is damaged";
-    if (listed != kinds[FRAME_FREE] || f.listed[0] + f.listed[1] != listed)
-        return "free list does not hold every free frame";
+    if (cached == UINT32_MAX)
+        return "a CPU's cache holds a frame that is not free";
+    if (listed + cached != kinds[FRAME_FREE] || f.listed[0] + f.listed[1] != listed)
+        return "free lists and caches do not hold every free frame";
     return NULL;
 }

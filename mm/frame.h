@@ -9,8 +9,9 @@
  *
  * A frame's kind changes in one function of frame.c and nowhere else; it is
  * reached through frame_alloc(), frame_free() and frame_turn_private().
- * Locks: the allocator has one of its own, innermost. Flags of a descriptor
- * change by atomic operations, since holders of different locks own them.
+ * Locks: the allocator has one of its own. Flags of a descriptor change by atomic
+ * operations, since holders of different locks own them; the rest of it belongs
+ * to whoever owns the frame: the holder of its leaf, the share index, the pool.
  *
  * Frames of one region that are neighbours have neighbouring content
  * (machine_frame_map), so descriptors and books are plain arrays.
@@ -74,8 +75,7 @@ struct frame {
         } pool;
         struct {
             uint32_t entries; /* neither NONE nor ZERO; of upper tables: present ones */
-            struct spinlock lock;
-            uint32_t pad;
+            uint32_t pad[2];
         } table;
     };
 };
@@ -110,6 +110,11 @@ pfn_t frame_alloc(enum frame_kind kind, enum frame_urgency urgency);
 pfn_t frame_alloc_shared(void);
 
 void frame_free(pfn_t number);
+
+/* Gives back what this CPU keeps to itself, when memory is not plenty any more.
+ * Every CPU calls it now and then (mm_step() does). */
+void frame_cache_drain(void);
+uint64_t frame_cache_bytes(void);
 
 /* The last sharer takes a merged frame back: SHARED becomes PRIVATE. */
 void frame_turn_private(pfn_t number);

@@ -2,6 +2,7 @@
  * The transition table and the one mutator of leaf entries; see home.h.
  */
 #include "mm/home.h"
+#include "lib/atomic.h"
 #include "lib/string.h"
 #include "mm/core.h"
 #include "mm/vm.h"
@@ -33,8 +34,11 @@ static const uint16_t legal[HOME_COUNT] = {
     [HOME_BUSY_IN] = TO(PRIVATE) | TO(SWAP) | TO(COUNTED),
 };
 
-static struct home_trace trace_ring[HOME_TRACE_COUNT];
-static uint64_t trace_count;
+/* One ring a CPU, written by that CPU alone: faults must not meet here. */
+static struct trace {
+    uint64_t count;
+    struct home_trace moves[HOME_TRACE_COUNT];
+} __attribute__((aligned(64))) traces[MACHINE_CPU_MAX];
 
 bool home_may_change(enum home from, enum home to)
 {
@@ -52,8 +56,8 @@ const char *home_name(enum home home)
 
 static void trace(const struct leaf *leaf, enum home from, enum home to)
 {
-    uint64_t at = __atomic_fetch_add(&trace_count, 1, __ATOMIC_RELAXED);
-    trace_ring[at % HOME_TRACE_COUNT] =
+    struct trace *mine = &traces[machine_cpu()];
+    mine->moves[mine->count++ % HOME_TRACE_COUNT] =
         (struct home_trace){ leaf->gfn.v, leaf->vm->id, (uint8_t)from, (uint8_t)to };
 }
 
@@ -65,13 +69,13 @@ static bool is_uniform(enum home home)
 static void account(struct leaf *leaf, enum home from, enum home to)
 {
     struct mm_vm *vm = leaf->vm;
-    __atomic_fetch_sub(&vm->homes[from], 1, __ATOMIC_RELAXED);
-    __atomic_fetch_add(&vm->homes[to], 1, __ATOMIC_RELAXED);
+    atomic_sub(vm->homes[from], 1);
+    atomic_add(vm->homes[to], 1);
     leaf->table->table.entries += (uint32_t)is_uniform(from) - (uint32_t)is_uniform(to);
     if (from == HOME_SHARED)
-        __atomic_fetch_sub(&core.shared_leaves, 1, __ATOMIC_RELAXED);
+        atomic_sub(core.shared_leaves, 1);
     if (to == HOME_SHARED)
-        __atomic_fetch_add(&core.shared_leaves, 1, __ATOMIC_RELAXED);
+        atomic_add(core.shared_leaves, 1);
 }
 
 /* A private frame names its one owner; what it knew of an earlier content goes. */
@@ -122,13 +126,14 @@ void home_adjust(struct leaf *leaf, uint64_t set, uint64_t clear)
 
 void home_init(void)
 {
-    trace_count = 0;
+    memset(traces, 0, sizeof(traces));
 }
 
 unsigned home_trace_get(struct home_trace out[HOME_TRACE_COUNT])
 {
-    unsigned count = trace_count < HOME_TRACE_COUNT ? (unsigned)trace_count : HOME_TRACE_COUNT;
+    const struct trace *mine = &traces[machine_cpu()];
+    unsigned count = mine->count < HOME_TRACE_COUNT ? (unsigned)mine->count : HOME_TRACE_COUNT;
     for (unsigned i = 0; i < count; i++)
-        out[i] = trace_ring[(trace_count - count + i) % HOME_TRACE_COUNT];
+        out[i] = mine->moves[(mine->count - count + i) % HOME_TRACE_COUNT];
     return count;
 }

@@ -6,7 +6,7 @@
  * home_change() checks the move against the table, exchanges the entry by
  * compare-and-swap (the processor sets accessed and dirty bits meanwhile),
  * keeps the counts per VM and per leaf table, and traces the move. The caller
- * holds the leaf table's lock, and flushes before it reuses a frame.
+ * holds the range's lock, and flushes before it reuses a frame.
  */
 #ifndef MM_HOME_H
 #define MM_HOME_H
@@ -14,14 +14,14 @@
 #include "mm/entry.h"
 #include "mm/mm.h"
 
-/* A leaf entry under its table's lock (nested_lock()). */
+/* A leaf entry under its range's lock (nested_lock()). */
 struct leaf {
     struct mm_vm *vm;
     gfn_t gfn;
     entry_t *slot; /* NULL: no leaf table, the whole range is `entry` */
     entry_t entry; /* as last read or written */
     struct frame *table;
-    bool locked; /* this leaf holds the table's lock (false for the second of a pair) */
+    bool locked; /* this leaf gives the lock up (false for the second of a pair under one) */
 };
 
 /* Is the move legal? */
@@ -43,8 +43,9 @@ struct home_trace {
     uint16_t vm;
     uint8_t from, to;
 };
-#define HOME_TRACE_COUNT 256u
-/* The latest moves, oldest first; returns how many (at most HOME_TRACE_COUNT). */
+#define HOME_TRACE_COUNT 64u
+/* The latest moves that this CPU made, oldest first; returns how many (at most
+ * HOME_TRACE_COUNT). */
 unsigned home_trace_get(struct home_trace trace[HOME_TRACE_COUNT]);
 
 #endif

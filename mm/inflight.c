@@ -2,8 +2,10 @@
  * In-flight records; see inflight.h.
  */
 #include "mm/inflight.h"
+#include "lib/atomic.h"
 #include "lib/string.h"
 #include "mm/core.h"
+#include "mm/locks.h"
 #include "mm/wait.h"
 
 static struct spinlock lock;
@@ -12,7 +14,7 @@ static unsigned used;
 
 void inflight_init(void)
 {
-    lock = (struct spinlock){ 0 };
+    lock = SPINLOCK(RANK_INFLIGHT);
     memset(records, 0, sizeof(records));
     for (unsigned i = 0; i < INFLIGHT_COUNT; i++)
         list_init(&records[i].waiters);
@@ -24,7 +26,7 @@ static bool is_in(enum inflight_kind kind)
     return kind == INFLIGHT_IN_SWAP || kind == INFLIGHT_IN_COUNTED;
 }
 
-struct inflight *inflight_take(enum inflight_kind kind)
+struct inflight *inflight_take(enum inflight_kind kind, struct mm_vm *vm)
 {
     struct inflight *record = NULL;
     spin_lock(&lock);
@@ -35,8 +37,9 @@ struct inflight *inflight_take(enum inflight_kind kind)
         memset(record, 0, sizeof(*record));
         list_init(&record->waiters);
         record->kind = kind;
+        record->vm = vm;
         record->frame = PFN_NONE;
-        used++;
+        atomic_set(used, used + 1);
     }
     spin_unlock(&lock);
     return record;
@@ -44,12 +47,12 @@ struct inflight *inflight_take(enum inflight_kind kind)
 
 void inflight_release(struct inflight *record)
 {
-    ensure(record->kind != INFLIGHT_FREE);
     wait_wake_all(&record->waiters);
     spin_lock(&lock);
+    ensure(record->kind != INFLIGHT_FREE);
     record->kind = INFLIGHT_FREE;
     record->vm = NULL;
-    used--;
+    atomic_set(used, used - 1);
     spin_unlock(&lock);
     wait_wake_all(wait_io_list());
 }
@@ -59,6 +62,7 @@ unsigned inflight_index(const struct inflight *record)
     return (unsigned)(record - records);
 }
 
+/* The caller holds the leaf that names the record, so it is in use. */
 struct inflight *inflight_at(uint64_t index)
 {
     ensure(index < INFLIGHT_COUNT && records[index].kind != INFLIGHT_FREE);
@@ -72,27 +76,37 @@ struct inflight *inflight_peek(unsigned index)
 
 unsigned inflight_count(const struct mm_vm *vm)
 {
-    if (!vm)
-        return used;
     unsigned count = 0;
+    if (!vm)
+        return atomic_get(used);
+    spin_lock(&lock);
     for (unsigned i = 0; i < INFLIGHT_COUNT; i++)
         count += records[i].kind != INFLIGHT_FREE && records[i].vm == vm;
+    spin_unlock(&lock);
     return count;
+}
+
+static bool is_out(const struct inflight *record)
+{
+    return record->kind != INFLIGHT_FREE && !is_in(record->kind);
 }
 
 bool inflight_outs_awaited(void)
 {
-    for (unsigned i = 0; i < INFLIGHT_COUNT; i++)
-        if (records[i].kind != INFLIGHT_FREE && !is_in(records[i].kind) &&
-            !list_is_empty(&records[i].waiters))
-            return true;
-    return false;
+    bool awaited = false;
+    spin_lock(&lock);
+    for (unsigned i = 0; i < INFLIGHT_COUNT && !awaited; i++)
+        awaited = is_out(&records[i]) && wait_anyone(&records[i].waiters);
+    spin_unlock(&lock);
+    return awaited;
 }
 
 unsigned inflight_outs(void)
 {
     unsigned count = 0;
+    spin_lock(&lock);
     for (unsigned i = 0; i < INFLIGHT_COUNT; i++)
-        count += records[i].kind != INFLIGHT_FREE && !is_in(records[i].kind);
+        count += is_out(&records[i]);
+    spin_unlock(&lock);
     return count;
 }

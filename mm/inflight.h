@@ -13,7 +13,8 @@
  *   IN_SWAP        BUSY_IN   slot                   PRIVATE     SWAP, VM stopped
  *   IN_COUNTED     BUSY_IN   the object's slot      PRIVATE     COUNTED, VM stopped
  *
- * Lock: a record belongs to whoever took it; the waiters' list is wait.c's.
+ * Lock: a record belongs to whoever took it, all but kind and vm, which a lock of
+ * its own guards, innermost but for wait.c's; that one guards the waiters' lists.
  */
 #ifndef MM_INFLIGHT_H
 #define MM_INFLIGHT_H
@@ -51,9 +52,10 @@ struct inflight {
 };
 
 void inflight_init(void);
-/* NULL: none left for this purpose. */
-struct inflight *inflight_take(enum inflight_kind kind);
-/* Wakes the waiters and gives the record back. */
+/* For a page of vm (NULL: of no VM). NULL: none left for this purpose. */
+struct inflight *inflight_take(enum inflight_kind kind, struct mm_vm *vm);
+/* Wakes the waiters and gives the record back. The last thing a completion does
+ * with the record's VM, which may be destroyed from then on. */
 void inflight_release(struct inflight *record);
 
 unsigned inflight_index(const struct inflight *record);

@@ -45,10 +45,10 @@ void machine_vcpu_wake(struct mm_vcpu *vcpu);
  * from its own loop, not inside this call.
  */
 enum mm_stop_reason {
-    MM_STOP_SWAP_READ,      /* a page could not be read back */
-    MM_STOP_SWAP_TAMPERED,  /* a page came back, but was not what was written */
-    MM_STOP_POOL_DAMAGED,   /* a compressed block failed its check */
-    MM_STOP_OUT_OF_MEMORY,  /* no tier had room, furthest above its target */
+    MM_STOP_SWAP_READ,     /* a page could not be read back */
+    MM_STOP_SWAP_TAMPERED, /* a page came back, but was not what was written */
+    MM_STOP_POOL_DAMAGED,  /* a compressed block failed its check */
+    MM_STOP_OUT_OF_MEMORY, /* no tier had room, furthest above its target */
     MM_STOP_REASON_COUNT
 };
 void machine_vm_stop(struct mm_vm *vm, enum mm_stop_reason reason);
@@ -61,12 +61,12 @@ void *machine_dma_alloc(size_t size, hpa_t *address);
 
 /* Something happened that a reader of the telemetry wants to know about. */
 enum mm_event_kind {
-    MM_EVENT_STATE,       /* host pressure state: a = old, b = new (enum mm_state) */
-    MM_EVENT_TARGET,      /* vm's target: a = old, b = new, pages */
-    MM_EVENT_BALLOON,     /* vm's driver state: a = old, b = new (enum mm_balloon_state) */
-    MM_EVENT_VICTIM,      /* vm chosen to be stopped: a = pages above its target */
-    MM_EVENT_SWAP_ERROR,  /* a = slot, b = enum swap_status; vm NULL: whole area */
-    MM_EVENT_TIER_OFF,    /* a tier went out of service: a = enum mm_tier */
+    MM_EVENT_STATE,      /* host pressure state: a = old, b = new (enum mm_state) */
+    MM_EVENT_TARGET,     /* vm's target: a = old, b = new, pages */
+    MM_EVENT_BALLOON,    /* vm's driver state: a = old, b = new (enum mm_balloon_state) */
+    MM_EVENT_VICTIM,     /* vm chosen to be stopped: a = pages above its target */
+    MM_EVENT_SWAP_ERROR, /* a = slot, b = enum swap_status; vm NULL: whole area */
+    MM_EVENT_TIER_OFF,   /* a tier went out of service: a = enum mm_tier */
     MM_EVENT_KIND_COUNT
 };
 void machine_event(enum mm_event_kind kind, struct mm_vm *vm, uint64_t a, uint64_t b);

@@ -2,7 +2,7 @@
  * The core's beginning and its heartbeat.
  *
  * mm_step() and mm_tick() do the work nobody waits for in line: one CPU at a
- * time (core.step_lock; a second one finds nothing to do).
+ * time (core.step_lock). Faults and completions go on meanwhile.
  */
 #include "mm/mm.h"
 #include "lib/log.h"
@@ -54,11 +54,7 @@ bool core_tier_works(enum mm_tier tier)
 {
     if (!core.config.tiers[tier])
         return false;
-    if (tier != MM_TIER_SWAP)
-        return true;
-    struct swap_stats swap;
-    swap_stats_get(&swap);
-    return swap.online;
+    return tier != MM_TIER_SWAP || swap_is_online();
 }
 
 void core_flush(struct mm_vm *vm)
@@ -96,6 +92,7 @@ bool mm_init(const struct mm_config *config, const struct frame_region *regions,
 {
     static const struct pool_ops pool_ops = { pool_moved };
     memset(&core, 0, sizeof(core));
+    core.step_lock = SPINLOCK(RANK_STEP);
     ages_due = false;
     share_left = 0;
     core.config = *config;
@@ -153,8 +150,11 @@ static bool share_within_budget(void)
 
 bool mm_step(void)
 {
-    if (!spin_try_lock(&core.step_lock))
+    frame_cache_drain();
+    if (!spin_try_lock(&core.step_lock)) {
+        atomic_set(core.step_again, true);
         return false;
+    }
     watch_swap();
     reclaim_update_state();
     bool more = share_within_budget();
@@ -168,6 +168,7 @@ bool mm_step(void)
     if (wait_wake_frames() > 0)
         reclaim_answered();
     wait_wake_all(wait_io_list());
+    more |= atomic_swap(core.step_again, false);
     spin_unlock(&core.step_lock);
     return more;
 }
@@ -175,7 +176,7 @@ bool mm_step(void)
 void mm_tick(void)
 {
     spin_lock(&core.step_lock);
-    core.ticks++;
+    atomic_set(core.ticks, core.ticks + 1);
     ages_due = true;
     share_left = core.config.share_pages * (core.state >= MM_CLEAR ? SHARE_HURRY : 1);
     share_portion = (share_left + SHARE_PORTIONS - 1) / SHARE_PORTIONS;

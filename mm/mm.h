@@ -6,8 +6,11 @@
  * refusal and never wait inside; reclaim is a state machine moved on by
  * mm_step() and by block-device completions.
  *
- * Locks: callers hold none. mm_step() and completions may run on any CPU, one
- * at a time per VM lock.
+ * Locks: callers hold none of the core's. Everything here may be called on
+ * several CPUs at once, for one VM or for several, except where said otherwise
+ * (mm_init, mm_swap_attach: boot; mm_audit: nothing else may run); so may
+ * completions of the block device. docs/locking.md has the order, and what the
+ * core expects of the machine below.
  */
 #ifndef MM_MM_H
 #define MM_MM_H
@@ -32,14 +35,14 @@ const char *mm_state_name(enum mm_state state);
 
 struct mm_config {
     bool tiers[MM_TIER_COUNT];
-    const char *policy;        /* name of a policy, "esx" by default */
-    bool seeded;               /* machine_entropy() is repeatable */
+    const char *policy; /* name of a policy, "esx" by default */
+    bool seeded;        /* machine_entropy() is repeatable */
     uint64_t seed;
-    unsigned min_free_permille; /* of managed memory; 0: the default rule */
+    unsigned min_free_permille;                       /* of managed memory; 0: the default rule */
     unsigned soft_percent, hard_percent, low_percent; /* of minFree: 64, 32, 16 */
-    unsigned idle_tax_percent; /* 75 */
-    unsigned pool_percent;     /* of managed memory the pool may take: 50 */
-    unsigned share_pages;      /* pages the sharing scan looks at per tick */
+    unsigned idle_tax_percent;                        /* 75 */
+    unsigned pool_percent;                            /* of managed memory the pool may take: 50 */
+    unsigned share_pages;                             /* pages the sharing scan looks at per tick */
     unsigned max_physical_bits; /* of this machine (CPUID 80000008h), for L1TF encoding */
     bool accessed_dirty;       /* the nested tables have A/D bits */
     const struct entry_format *format; /* of the nested tables (mm/entry.h); copied */
@@ -47,13 +50,13 @@ struct mm_config {
 void mm_config_default(struct mm_config *config);
 
 struct mm_vm_config {
-    const char *name;          /* unique; copied, at most MM_VM_NAME_MAX - 1 bytes */
-    uint32_t pages;            /* configured memory, from gfn 0 */
-    uint32_t reserve_pages;    /* guaranteed in RAM */
-    uint32_t limit_pages;      /* never more than this in RAM; >= reserve */
+    const char *name;       /* unique; copied, at most MM_VM_NAME_MAX - 1 bytes */
+    uint32_t pages;         /* configured memory, from gfn 0 */
+    uint32_t reserve_pages; /* guaranteed in RAM */
+    uint32_t limit_pages;   /* never more than this in RAM; >= reserve */
     uint32_t shares;
-    uint16_t salt;             /* sharing domain; VMs of one share_group have the same */
-    bool balloon;              /* a balloon device is offered */
+    uint16_t salt; /* sharing domain; VMs of one share_group have the same */
+    bool balloon;  /* a balloon device is offered */
     unsigned vcpu_count;
 };
 #define MM_VM_NAME_MAX 32
@@ -89,8 +92,9 @@ struct mm_admission_sum {
 enum mm_admission mm_vm_create(const struct mm_vm_config *config, struct mm_vm **vm,
                                struct mm_admission_sum *sum);
 
-/* Gives back all memory of a VM that does not run any more. False while I/O of
- * it is in flight: call again later; nothing of the VM may be used in between. */
+/* Gives back all memory of a VM that does not run any more: none of its vCPUs is
+ * inside the core or will be. False while I/O of it is in flight: call again
+ * later; nothing of the VM may be used in between. */
 bool mm_vm_destroy(struct mm_vm *vm);
 
 const char *mm_vm_name(const struct mm_vm *vm);
@@ -122,13 +126,20 @@ const char *mm_wait_name(enum mm_wait wait);
 struct mm_vcpu {
     struct mm_vm *vm;
     unsigned index;
-    enum mm_wait waiting; /* why it sleeps; NONE when it may run */
+    enum mm_wait waiting; /* read by mm_vcpu_waiting() */
     uint64_t wait_since;  /* machine_time_ns() */
     struct list_node wait_link;
     uint32_t floor[MM_VCPU_FLOOR]; /* gfns, UINT32_MAX: none */
     unsigned floor_next;
 };
 void mm_vcpu_init(struct mm_vcpu *vcpu, struct mm_vm *vm, unsigned index);
+
+/* Why the vCPU sleeps; NONE when it may run. A wake may come before the CPU that
+ * was answered MM_WAIT has put its vCPU to sleep, so this is what to look at. */
+static inline enum mm_wait mm_vcpu_waiting(const struct mm_vcpu *vcpu)
+{
+    return (enum mm_wait)__atomic_load_n(&vcpu->waiting, __ATOMIC_ACQUIRE);
+}
 
 /* ---- faults and pins ------------------------------------------------------ */
 
@@ -200,7 +211,9 @@ void mm_balloon_statistics(struct mm_vm *vm, const struct mm_guest_stats *stats)
  * One bounded step of background work: pressure state and targets, sharing scan,
  * ages, reclaim, compaction, write-back, clusters to send. Called by the machine
  * again and again between runs of vCPUs and in idle. True when there is more to
- * do at once (frames are wanted), false when it can wait for the next tick.
+ * do at once (frames are wanted), false when it can wait for the next tick. One
+ * CPU at a time does the work; a second one leaves at once, and the first is
+ * told to come again.
  */
 bool mm_step(void);
 
@@ -218,7 +231,7 @@ void mm_vm_counters(const struct mm_vm *vm, uint64_t values[MM_VM_COUNTER_COUNT]
  * Checks every invariant: each page has one home, each frame one owner, what
  * points back agrees, the counters add up, no pool object and no slot without
  * its leaf. Returns the number of violations; the first few are logged, the very
- * first is copied into `first` (may be NULL).
+ * first is copied into `first` (may be NULL). No other CPU may be in the core.
  */
 unsigned mm_audit(char *first, size_t first_size);
 

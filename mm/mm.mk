@@ -5,7 +5,7 @@
 #
 # mm/ballast_mm.h says how to use it; bench/example_lib.c does.
 
-LIB_SOURCES := $(wildcard mm/*.c) lib/fmt.c
+LIB_SOURCES := $(wildcard mm/*.c) lib/fmt.c lib/lock.c
 LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/lib/%.o)
 LIB_STATIC  := $(BUILD)/libballast-mm.a
 LIB_SHARED  := $(BUILD)/libballast-mm.so.1

@@ -52,7 +52,7 @@ static pfn_t table_make(struct mm_vm *vm, unsigned level, uint32_t first)
     uint64_t step = 1ull << (LEVEL_BITS * (level - 1));
     for (unsigned i = 0; i < LEVEL_COUNT; i++)
         entries[i] = first + i * step < vm->config.pages ? zero : (entry_t){ 0 };
-    vm->tables++;
+    atomic_add(vm->tables, 1);
     return table;
 }
 
@@ -62,32 +62,54 @@ bool nested_create(struct mm_vm *vm)
     return !pfn_is_none(vm->root);
 }
 
-/* The next table down from `table` (at `level`); made when wanted. */
-static pfn_t step_down(struct mm_vm *vm, pfn_t table, unsigned level, uint32_t page,
-                       enum nested_mode mode)
+/* The table below `table` (at `level`), none when that range is uniform. */
+static pfn_t step_down(pfn_t table, unsigned level, uint32_t page)
 {
+    entry_t entry = load(&entries_of(table)[index_at(page, level)]);
+    return entry_is_present(entry) ? entry_frame(entry) : PFN_NONE;
+}
+
+/* The same, made when missing. What guards the entry is held: the range's lock
+ * for a leaf table, the VM's for others. */
+static pfn_t step_make(struct mm_vm *vm, pfn_t table, unsigned level, uint32_t page)
+{
+    pfn_t below = step_down(table, level, page);
+    if (!pfn_is_none(below))
+        return below;
     entry_t *slot = &entries_of(table)[index_at(page, level)];
-    entry_t entry = load(slot);
-    if (entry_is_present(entry))
-        return entry_frame(entry);
-    if (mode == NESTED_LOOK || mode == NESTED_TRY)
-        return PFN_NONE;
-    ensure(entry_home(entry) == HOME_ZERO);
-    pfn_t below = table_make(vm, level - 1, range_start(page, level));
+    ensure(entry_home(load(slot)) == HOME_ZERO);
+    below = table_make(vm, level - 1, range_start(page, level));
     if (!pfn_is_none(below)) {
-        frame_at(table)->table.entries++;
+        atomic_add(frame_at(table)->table.entries, 1);
         store(slot, entry_table(below));
     }
     return below;
 }
 
-/* The leaf table; the VM's lock is held. */
-static pfn_t walk(struct mm_vm *vm, uint32_t page, enum nested_mode mode)
+/* The table whose entry for the page is at `level`. Upper tables stay until the
+ * VM ends, so the way down needs no lock unless one has to be made. */
+static pfn_t walk(struct mm_vm *vm, uint32_t page, unsigned to, bool make)
 {
     pfn_t table = vm->root;
-    for (unsigned level = LEVELS; level > 1 && !pfn_is_none(table); level--)
-        table = step_down(vm, table, level, page, mode);
+    for (unsigned level = LEVELS; level > to && !pfn_is_none(table); level--) {
+        pfn_t below = step_down(table, level, page);
+        if (pfn_is_none(below) && make && level > 2) {
+            spin_lock(&vm->lock);
+            below = step_make(vm, table, level, page);
+            spin_unlock(&vm->lock);
+        } else if (pfn_is_none(below) && make) {
+            below = step_make(vm, table, level, page);
+        }
+        table = below;
+    }
     return table;
+}
+
+/* ---- locks ------------------------------------------------------------------- */
+
+static struct spinlock *range_lock(struct mm_vm *vm, uint32_t page)
+{
+    return &vm->ranges[(page >> LEVEL_BITS) % VM_RANGE_LOCKS];
 }
 
 static void leaf_set(struct leaf *leaf, struct mm_vm *vm, gfn_t page, pfn_t table)
@@ -109,94 +131,66 @@ static void leaf_set(struct leaf *leaf, struct mm_vm *vm, gfn_t page, pfn_t tabl
 bool nested_lock(struct mm_vm *vm, gfn_t page, enum nested_mode mode, struct leaf *leaf)
 {
     ensure(page.v < vm->config.pages);
-    bool took = true;
-    if (mode == NESTED_TRY)
-        took = spin_try_lock(&vm->lock);
-    else
-        spin_lock(&vm->lock);
-    if (!took)
+    struct spinlock *lock = range_lock(vm, page.v);
+    if (mode != NESTED_TRY)
+        spin_lock(lock);
+    else if (!spin_try_lock(lock))
         return false;
-    pfn_t table = walk(vm, page.v, mode);
-    if (!pfn_is_none(table)) {
-        struct spinlock *lock = &frame_at(table)->table.lock;
-        if (mode == NESTED_TRY)
-            took = spin_try_lock(lock);
-        else
-            spin_lock(lock);
-    } else {
-        took = mode == NESTED_LOOK || mode == NESTED_TRY;
-    }
-    if (took)
-        leaf_set(leaf, vm, page, table);
-    spin_unlock(&vm->lock);
-    return took;
+    pfn_t table = walk(vm, page.v, 1, mode == NESTED_MAKE);
+    bool found = !pfn_is_none(table);
+    leaf_set(leaf, vm, page, table);
+    if (!found)
+        spin_unlock(lock);
+    return found || mode != NESTED_MAKE;
 }
 
 /* A leaf table without any page but ZERO and NONE: the range becomes uniform,
- * the table is freed after the flush. */
+ * the table is freed after the flush. The range's lock is held. */
 static void collapse(struct mm_vm *vm, uint32_t page)
 {
-    spin_lock(&vm->lock);
-    pfn_t above = vm->root;
-    for (unsigned level = LEVELS; level > 2 && !pfn_is_none(above); level--)
-        above = step_down(vm, above, level, page, NESTED_LOOK);
-    pfn_t table = pfn_is_none(above) ? above : step_down(vm, above, 2, page, NESTED_LOOK);
-    if (!pfn_is_none(table)) {
-        struct frame *frame = frame_at(table);
-        spin_lock(&frame->table.lock);
-        bool empty = frame->table.entries == 0;
-        if (empty) {
-            store(&entries_of(above)[index_at(page, 2)], entry_away(HOME_ZERO, 0));
-            frame_at(above)->table.entries--;
-        }
-        spin_unlock(&frame->table.lock);
-        if (empty) {
-            /* No walker waits for that lock: they all come through vm->lock. */
-            core_flush(vm);
-            vm->tables--;
-            frame_free(table);
-            core_count(MM_HOST_tables_collapsed, 1);
-        }
-    }
-    spin_unlock(&vm->lock);
+    pfn_t above = walk(vm, page, 2, false);
+    pfn_t table = step_down(above, 2, page);
+    store(&entries_of(above)[index_at(page, 2)], entry_away(HOME_ZERO, 0));
+    atomic_sub(frame_at(above)->table.entries, 1);
+    core_flush(vm);
+    atomic_sub(vm->tables, 1);
+    frame_free(table);
+    core_count(MM_HOST_tables_collapsed, 1);
 }
 
 void nested_unlock(struct leaf *leaf)
 {
-    if (!leaf->slot || !leaf->locked)
+    if (!leaf->slot)
         return;
-    bool empty = leaf->table->table.entries == 0;
-    spin_unlock(&leaf->table->table.lock);
     leaf->slot = NULL;
-    if (empty)
+    if (!leaf->locked)
+        return;
+    if (leaf->table->table.entries == 0)
         collapse(leaf->vm, leaf->gfn.v);
+    spin_unlock(range_lock(leaf->vm, leaf->gfn.v));
 }
 
 bool nested_lock_pair(struct mm_vm *vm_a, gfn_t a, struct leaf *leaf_a, struct mm_vm *vm_b, gfn_t b,
                       struct leaf *leaf_b)
 {
-    /* Both ways down are held until both tables are locked. */
-    struct mm_vm *low = vm_a->id <= vm_b->id ? vm_a : vm_b;
-    struct mm_vm *high = low == vm_a ? vm_b : vm_a;
-    spin_lock(&low->lock);
-    if (high != low)
-        spin_lock(&high->lock);
-    pfn_t table_a = walk(vm_a, a.v, NESTED_LOOK), table_b = walk(vm_b, b.v, NESTED_LOOK);
+    struct spinlock *lock_a = range_lock(vm_a, a.v), *lock_b = range_lock(vm_b, b.v);
+    struct spinlock *first = lock_a <= lock_b ? lock_a : lock_b;
+    struct spinlock *second = first == lock_a ? lock_b : lock_a;
+    spin_lock(first);
+    if (second != first)
+        spin_lock(second);
+    pfn_t table_a = walk(vm_a, a.v, 1, false), table_b = walk(vm_b, b.v, 1, false);
     bool found = !pfn_is_none(table_a) && !pfn_is_none(table_b);
     if (found) {
-        pfn_t first = table_a.v <= table_b.v ? table_a : table_b;
-        pfn_t second = first.v == table_a.v ? table_b : table_a;
-        spin_lock(&frame_at(first)->table.lock);
-        if (second.v != first.v)
-            spin_lock(&frame_at(second)->table.lock);
         leaf_set(leaf_a, vm_a, a, table_a);
         leaf_set(leaf_b, vm_b, b, table_b);
-        leaf_b->locked = table_a.v != table_b.v;
+        leaf_b->locked = second != first;
+        return true;
     }
-    if (high != low)
-        spin_unlock(&high->lock);
-    spin_unlock(&low->lock);
-    return found;
+    if (second != first)
+        spin_unlock(second);
+    spin_unlock(first);
+    return false;
 }
 
 /* ---- the whole table ----------------------------------------------------------- */
@@ -204,12 +198,14 @@ bool nested_lock_pair(struct mm_vm *vm_a, gfn_t a, struct leaf *leaf_a, struct m
 static void drop_leaves(struct mm_vm *vm, pfn_t table, uint32_t first,
                         void (*drop)(struct leaf *leaf))
 {
+    spin_lock(range_lock(vm, first));
     for (unsigned i = 0; i < LEVEL_COUNT && first + i < vm->config.pages; i++) {
         struct leaf leaf;
         leaf_set(&leaf, vm, gfn(first + i), table);
         drop(&leaf);
         ensure(load(leaf.slot).v == 0);
     }
+    spin_unlock(range_lock(vm, first));
 }
 
 static void destroy_table(struct mm_vm *vm, pfn_t table, unsigned level, uint64_t first,
@@ -224,7 +220,7 @@ static void destroy_table(struct mm_vm *vm, pfn_t table, unsigned level, uint64_
             if (entry_is_present(entry))
                 destroy_table(vm, entry_frame(entry), level - 1, first + i * step, drop);
         }
-    vm->tables--;
+    atomic_sub(vm->tables, 1);
     frame_free(table);
 }
 

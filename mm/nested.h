@@ -6,9 +6,11 @@
  * are made on demand and charged to the VM; a leaf table whose pages are all
  * ZERO again collapses when its lock is given up.
  *
- * Locks: the VM's lock guards the way down to a leaf table; the lock in that
- * table's frame descriptor guards its entries. The VM's lock is given up once
- * the table's is held. Two tables are locked in frame-number order.
+ * Locks: the leaf entries of a range of 512 pages, whether it has a leaf table,
+ * and the upper entry that says so, are guarded by the range's lock: one of
+ * VM_RANGE_LOCKS in the VM, which ranges far apart share. Upper tables stay
+ * until their VM ends, so the way down takes no lock, and vCPUs of one VM meet
+ * only where they touch the same 2 MiB. Two locks are taken by VM, then stripe.
  */
 #ifndef MM_NESTED_H
 #define MM_NESTED_H
@@ -17,7 +19,7 @@
 
 enum nested_mode {
     NESTED_LOOK, /* do not make a table; an absent one is no failure */
-    NESTED_TRY,  /* as LOOK, but false when the table is locked by someone else */
+    NESTED_TRY,  /* as LOOK, but false when the range is locked by someone else */
     NESTED_MAKE  /* make the table */
 };
 
@@ -29,7 +31,8 @@ bool nested_create(struct mm_vm *vm);
 bool nested_lock(struct mm_vm *vm, gfn_t page, enum nested_mode mode, struct leaf *leaf);
 void nested_unlock(struct leaf *leaf);
 
-/* Both entries, whose tables must exist; false (nothing held) when one does not. */
+/* Both entries, whose tables must exist; false (nothing held) when one does not.
+ * Given up in either order; no page of them may become ZERO meanwhile. */
 bool nested_lock_pair(struct mm_vm *vm_a, gfn_t a, struct leaf *leaf_a, struct mm_vm *vm_b, gfn_t b,
                       struct leaf *leaf_b);
 

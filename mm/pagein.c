@@ -40,7 +40,7 @@ static void commit(struct inflight *record, struct leaf *leaf)
         swap_slot_free(record->slot);
     core_count(last ? MM_HOST_taken_swap : MM_HOST_taken_share, 1);
     vm_count(vm, record->kind == INFLIGHT_IN_COUNTED ? MM_VM_faults_counted : MM_VM_faults_swap, 1);
-    vm->dry_pages = 0;
+    vm_not_dry(vm);
 }
 
 /* BUSY_IN => SWAP or COUNTED, as before; the VM stops. */
@@ -64,14 +64,14 @@ static void done(struct swap_io *io, enum swap_status status)
     uint32_t fallen = UINT32_MAX;
     if (status == SWAP_OK && unpack(io, record->frame)) {
         commit(record, &leaf);
-        if (!vm->stopped)
+        if (!vm_is_stopped(vm))
             fallen = floor_protect(record->vcpu, record->gfn, frame_at(record->frame));
     } else {
         machine_event(MM_EVENT_SWAP_ERROR, vm, record->slot.v, status);
         fail(record, &leaf, status == SWAP_IO_ERROR ? MM_STOP_SWAP_READ : MM_STOP_SWAP_TAMPERED);
     }
     nested_unlock(&leaf);
-    __atomic_fetch_sub(&vm->held_frames, 1, __ATOMIC_RELAXED);
+    atomic_sub(vm->held_frames, 1);
     floor_release(vm, fallen);
     inflight_release(record);
 }
@@ -80,10 +80,9 @@ enum mm_answer pagein_start(struct leaf *leaf, struct mm_vcpu *vcpu, enum inflig
                             swap_slot_t slot, pfn_t frame)
 {
     struct mm_vm *vm = leaf->vm;
-    struct inflight *record = inflight_take(kind);
+    struct inflight *record = inflight_take(kind, vm);
     enum swap_status status = SWAP_BUSY;
     if (record) {
-        record->vm = vm;
         record->gfn = leaf->gfn;
         record->frame = frame;
         record->slot = slot;
@@ -95,7 +94,7 @@ enum mm_answer pagein_start(struct leaf *leaf, struct mm_vcpu *vcpu, enum inflig
     }
     if (status == SWAP_OK) {
         home_change(leaf, entry_away(HOME_BUSY_IN, inflight_index(record)));
-        __atomic_fetch_add(&vm->held_frames, 1, __ATOMIC_RELAXED);
+        atomic_add(vm->held_frames, 1);
         return wait_enlist(vcpu, MM_WAIT_PAGE_IN, &record->waiters);
     }
     frame_free(frame);

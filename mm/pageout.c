@@ -1,7 +1,8 @@
 /*
  * Page-outs of private pages and write-back of pool objects; see pageout.h.
  * Shared pages: pageout_shared.c. Locks: core.step_lock in pageout_run() and
- * pageout_write_back(); completions take the leaf's lock.
+ * pageout_write_back(); completions, on any CPU, take the leaf's lock. A
+ * completion is done with the VM before it gives its record back.
  */
 #include "mm/pageout.h"
 #include "mm/core.h"
@@ -27,7 +28,7 @@ static void finish(struct inflight *record, struct leaf *leaf)
 {
     nested_unlock(leaf);
     if (record->kind == INFLIGHT_OUT_PRIVATE)
-        __atomic_fetch_sub(&record->vm->held_frames, 1, __ATOMIC_RELAXED);
+        atomic_sub(record->vm->held_frames, 1);
     inflight_release(record);
 }
 
@@ -60,10 +61,10 @@ static void written(struct swap_io *io, enum swap_status status)
         back_to_private(record);
         return;
     }
-    vm->dry_pages = 0;
-    commit_out(record, entry_away(HOME_SWAP, io->slot.v));
+    vm_not_dry(vm);
     core_count(MM_HOST_freed_swap, 1);
     vm_count(vm, MM_VM_out_swap, 1);
+    commit_out(record, entry_away(HOME_SWAP, io->slot.v));
 }
 
 /* ---- private pages ------------------------------------------------------------------ */
@@ -83,15 +84,14 @@ bool pageout_add(struct pageout *batch, struct leaf *leaf)
 {
     struct inflight *record = NULL;
     if (batch->count < PAGEOUT_BATCH)
-        record = inflight_take(INFLIGHT_OUT_PRIVATE);
+        record = inflight_take(INFLIGHT_OUT_PRIVATE, leaf->vm);
     if (!record)
         return false;
-    record->vm = leaf->vm;
     record->gfn = leaf->gfn;
     record->frame = entry_frame(leaf->entry);
     share_forget(record->frame);
     home_change(leaf, entry_away(HOME_BUSY_OUT, inflight_index(record)));
-    __atomic_fetch_add(&leaf->vm->held_frames, 1, __ATOMIC_RELAXED);
+    atomic_add(leaf->vm->held_frames, 1);
     batch->records[batch->count++] = record;
     return true;
 }
@@ -118,7 +118,7 @@ static enum pool_result out_pool(struct inflight *record, const void *page)
     if (result != POOL_OK)
         return result;
     uint32_t size = pool_block_size(location, owner);
-    __atomic_fetch_add(&vm->pool_bytes, size, __ATOMIC_RELAXED);
+    atomic_add(vm->pool_bytes, size);
     commit_out(record, entry_away(HOME_POOL, location.v));
     core_count(MM_HOST_freed_compress, 1);
     vm_count(vm, MM_VM_out_pool, 1);
@@ -180,7 +180,7 @@ static void written_back(struct swap_io *io, enum swap_status status)
     if (status == SWAP_OK) {
         home_change(&leaf, entry_away(HOME_SWAP, io->slot.v));
         pool_free(record->location, (struct pool_owner){ vm->id, record->gfn.v });
-        __atomic_fetch_sub(&vm->pool_bytes, record->block_size, __ATOMIC_RELAXED);
+        atomic_sub(vm->pool_bytes, record->block_size);
         core_count(MM_HOST_taken_compress, 1);
         core_count(MM_HOST_freed_swap, 1);
         core_count(MM_HOST_pool_written_back, 1);
@@ -223,7 +223,7 @@ static bool send_block(struct inflight *record, struct pool_owner owner)
 
 static bool write_back_counted(pool_location_t location, struct pool_owner owner)
 {
-    struct inflight *record = inflight_take(INFLIGHT_OUT_COUNTED);
+    struct inflight *record = inflight_take(INFLIGHT_OUT_COUNTED, NULL);
     if (!record)
         return false;
     record->location = location;
@@ -245,14 +245,13 @@ static bool write_back_page(pool_location_t location, struct pool_owner owner)
     struct mm_vm *vm = vm_at(owner.vm);
     struct leaf leaf;
     ensure(vm && owner.gfn < vm->config.pages);
-    if (vm->stopped || !nested_lock(vm, gfn(owner.gfn), NESTED_LOOK, &leaf))
+    if (vm_is_stopped(vm) || !nested_lock(vm, gfn(owner.gfn), NESTED_LOOK, &leaf))
         return false;
     struct inflight *record = NULL;
     if (entry_home(leaf.entry) == HOME_POOL && entry_payload(leaf.entry) == location.v)
-        record = inflight_take(INFLIGHT_OUT_POOL);
+        record = inflight_take(INFLIGHT_OUT_POOL, vm);
     bool sent = false;
     if (record) {
-        record->vm = vm;
         record->gfn = leaf.gfn;
         record->location = location;
         record->io.done = written_back;

@@ -21,8 +21,8 @@ static bool leave(struct leaf *leaf, pfn_t merged, uint32_t index)
         core_flush(leaf->vm);
     vm_count(leaf->vm, MM_VM_out_counted, 1);
     /* Progress, though a frame is free only once the last sharer has left. */
-    leaf->vm->dry_pages = 0;
-    bool swap = counted_at(index)->state == COUNTED_SWAP;
+    vm_not_dry(leaf->vm);
+    bool swap = counted_is_in_swap(index);
     if (!share_frame_drop(merged))
         return false;
     core_count(swap ? MM_HOST_freed_swap : MM_HOST_freed_compress, 1);
@@ -38,7 +38,7 @@ static void written(struct swap_io *io, enum swap_status status)
            entry_payload(leaf.entry) == inflight_index(record));
     if (status == SWAP_OK) {
         counted_set_swap(record->object, io->slot);
-        record->vm->dry_pages = 0;
+        vm_not_dry(record->vm);
         leave(&leaf, record->frame, record->object);
     } else {
         machine_event(MM_EVENT_SWAP_ERROR, record->vm, io->slot.v, status);
@@ -68,10 +68,9 @@ static bool store_in_swap(struct leaf *leaf, pfn_t merged, uint32_t index)
 {
     struct inflight *record = NULL;
     if (core_tier_works(MM_TIER_SWAP))
-        record = inflight_take(INFLIGHT_OUT_SHARED);
+        record = inflight_take(INFLIGHT_OUT_SHARED, leaf->vm);
     if (!record)
         return false;
-    record->vm = leaf->vm;
     record->gfn = leaf->gfn;
     record->frame = merged;
     record->object = index;
@@ -112,10 +111,9 @@ bool pageout_shared(struct leaf *leaf, struct pageout *batch)
         return false;
     if (!frame_has(frame, FRAME_OBJECT))
         return leave_first(leaf, merged, batch);
-    uint32_t index = frame->shared.link;
-    if (counted_at(index)->state == COUNTED_COMING)
+    uint32_t index;
+    if (!counted_join(merged, &index))
         return false;
-    counted_hold(index);
     batch->freed += leave(leaf, merged, index);
     return true;
 }

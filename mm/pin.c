@@ -4,7 +4,7 @@
  * A pinned private page carries FRAME_PINNED. A read pin of a merged page holds
  * one more sharer on the frame, so that the pointer stays good even when the
  * page is written (and copied) meanwhile; the pointer then shows the content as
- * it was. Records per VM, under the VM's pin lock, inside leaf-table locks.
+ * it was. Records per VM, under the VM's pin lock, inside range locks.
  */
 #include "mm/pin.h"
 #include "mm/core.h"
@@ -32,7 +32,7 @@ static struct vm_pin *take(struct mm_vm *vm, uint32_t page)
     for (unsigned i = 0; i < VM_PIN_MAX; i++)
         if (vm->pins[i].count == 0) {
             vm->pins[i] = (struct vm_pin){ page, 0, PFN_NONE };
-            vm->pins_used++;
+            atomic_set(vm->pins_used, vm->pins_used + 1);
             return &vm->pins[i];
         }
     return NULL;
@@ -41,7 +41,8 @@ static struct vm_pin *take(struct mm_vm *vm, uint32_t page)
 bool pin_holds(const struct leaf *leaf)
 {
     struct mm_vm *vm = leaf->vm;
-    if (vm->pins_used == 0)
+    /* A pin of this page was taken under the lock of its leaf. */
+    if (atomic_get(vm->pins_used) == 0)
         return false;
     spin_lock(&vm->pin_lock);
     bool pinned = find(vm, leaf->gfn.v) != NULL;
@@ -91,7 +92,7 @@ enum mm_answer mm_pin(struct mm_vm *vm, struct mm_vcpu *vcpu, gfn_t page, unsign
     nested_unlock(&leaf);
     floor_release(vm, fallen);
     if (!spurious)
-        vm->dry_pages = 0;
+        vm_not_dry(vm);
     return MM_DONE;
 }
 
@@ -106,7 +107,7 @@ void mm_unpin(struct mm_vm *vm, gfn_t page)
     ensure(pin);
     if (--pin->count == 0) {
         merged = pin->shared;
-        vm->pins_used--;
+        atomic_set(vm->pins_used, vm->pins_used - 1);
         if (entry_home(leaf.entry) == HOME_PRIVATE)
             frame_flag_clear(frame_at(entry_frame(leaf.entry)), FRAME_PINNED);
     }
@@ -118,6 +119,7 @@ void mm_unpin(struct mm_vm *vm, gfn_t page)
 
 void pin_drop_all(struct mm_vm *vm)
 {
+    spin_lock(&vm->pin_lock);
     for (unsigned i = 0; i < VM_PIN_MAX && vm->pins_used > 0; i++) {
         struct vm_pin *pin = &vm->pins[i];
         if (pin->count == 0)
@@ -125,8 +127,9 @@ void pin_drop_all(struct mm_vm *vm)
         if (!pfn_is_none(pin->shared))
             share_frame_drop(pin->shared);
         pin->count = 0;
-        vm->pins_used--;
+        atomic_set(vm->pins_used, vm->pins_used - 1);
     }
+    spin_unlock(&vm->pin_lock);
 }
 
 void pin_audit(struct mm_vm *vm, void (*visit)(void *context, pfn_t merged), void *context)

@@ -40,7 +40,7 @@ static void show(const struct mm_vm *vm, struct policy_vm *view)
         .limit = vm->config.limit_pages,
         .shares = vm->config.shares,
         .active = vm->active_known && vm->active < resident ? vm->active : resident,
-        .ballooned = vm->homes[HOME_BALLOON],
+        .ballooned = vm_pages_in(vm, HOME_BALLOON),
     };
 }
 
@@ -53,7 +53,7 @@ static void set_target(struct mm_vm *vm, uint32_t target, const struct policy_vm
         core_count(MM_HOST_policy_corrected, 1);
     if (checked != vm->target)
         machine_event(MM_EVENT_TARGET, vm, vm->target, checked);
-    vm->target = checked;
+    atomic_set(vm->target, checked);
 }
 
 void policy_apply(void)
@@ -66,7 +66,7 @@ void policy_apply(void)
     view.vm_count = 0;
     for (unsigned i = 0; i < MM_VM_MAX; i++) {
         struct mm_vm *vm = vm_at(i);
-        if (!vm || vm->stopped)
+        if (!vm || vm_is_stopped(vm))
             continue;
         vms[view.vm_count] = vm;
         targets[view.vm_count] = vm->target;

@@ -13,12 +13,14 @@
 #include "lib/log.h"
 #include "lib/string.h"
 #include "mm/hash.h"
+#include "mm/locks.h"
 
 struct pool pool;
 
 void pool_init(const struct pool_ops *ops, uint32_t frame_limit)
 {
     memset(&pool, 0, sizeof(pool));
+    pool.lock = SPINLOCK(RANK_POOL);
     pool_log_init(&pool.log);
     pool.ops = ops;
     pool.frame_limit = frame_limit;

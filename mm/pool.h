@@ -31,7 +31,7 @@ typedef struct {
 
 /* An object belongs to a guest page, or to a counted object (mm/counted.h). */
 struct pool_owner {
-    uint16_t vm;    /* POOL_OWNER_COUNTED: gfn is the index of a counted object */
+    uint16_t vm; /* POOL_OWNER_COUNTED: gfn is the index of a counted object */
     uint32_t gfn;
 };
 #define POOL_OWNER_COUNTED 0xffffu

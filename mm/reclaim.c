@@ -98,7 +98,7 @@ void reclaim_update_state(void)
         state--;
     if (state != core.state)
         machine_event(MM_EVENT_STATE, NULL, core.state, state);
-    core.state = state;
+    atomic_set(core.state, state);
 }
 
 /* ---- whose memory ---------------------------------------------------------------------- */
@@ -110,7 +110,7 @@ static bool can_page_out(void)
 
 static bool is_dry(const struct mm_vm *vm)
 {
-    return vm->dry_pages > (uint64_t)DRY_ROUNDS * vm->config.pages + LOOK_BUDGET;
+    return atomic_get(vm->dry_pages) > (uint64_t)DRY_ROUNDS * vm->config.pages + LOOK_BUDGET;
 }
 
 /* The VM furthest above its target; without one, the one furthest above its
@@ -122,10 +122,10 @@ static struct mm_vm *furthest(bool dry, int64_t *above)
     int64_t most = 0, most_spare = 0;
     for (unsigned i = 0; i < MM_VM_MAX; i++) {
         struct mm_vm *vm = vm_at(i);
-        if (!vm || vm->stopped || (!dry && is_dry(vm)))
+        if (!vm || vm_is_stopped(vm) || (!dry && is_dry(vm)))
             continue;
         /* What is on its way out is as good as gone. */
-        int64_t resident = (int64_t)vm_resident(vm) - vm->homes[HOME_BUSY_OUT];
+        int64_t resident = (int64_t)vm_resident(vm) - vm_pages_in(vm, HOME_BUSY_OUT);
         int64_t over = resident - vm->target;
         int64_t beyond = resident - vm->config.reserve_pages;
         if (beyond <= 0)
@@ -150,13 +150,13 @@ static struct mm_vm *furthest(bool dry, int64_t *above)
 static bool is_worth_leaving(const struct leaf *leaf, uint64_t round)
 {
     const struct frame *frame = frame_at(entry_frame(leaf->entry));
-    return round >= 1 || frame->shared.count <= 2 || frame_has(frame, FRAME_OBJECT);
+    return round >= 1 || atomic_get(frame->shared.count) <= 2 || frame_has(frame, FRAME_OBJECT);
 }
 
 /* One page under the hand. */
 static void consider(struct mm_vm *vm, struct leaf *leaf, struct pageout *batch, bool *cleared)
 {
-    uint64_t round = vm->dry_pages / vm->config.pages;
+    uint64_t round = atomic_get(vm->dry_pages) / vm->config.pages;
     switch (entry_home(leaf->entry)) {
     case HOME_PRIVATE:
         if (pageout_may(leaf) && (age_look(leaf, cleared) || round >= 2))
@@ -186,7 +186,7 @@ static uint32_t take_from(struct mm_vm *vm, uint32_t want, bool past_pool, bool 
         uint32_t next = leaf.slot ? page.v + 1 : (page.v | 511u) + 1;
         consider(vm, &leaf, &batch, &cleared);
         nested_unlock(&leaf);
-        vm->dry_pages += next - page.v;
+        atomic_add(vm->dry_pages, next - page.v);
         vm->hand = next < vm->config.pages ? next : 0;
     }
     if (cleared && batch.count == 0)
@@ -194,7 +194,7 @@ static uint32_t take_from(struct mm_vm *vm, uint32_t want, bool past_pool, bool 
     pageout_run(&batch);
     /* What was started counts when it is done: writes may fail for ever. */
     if (batch.freed > 0)
-        vm->dry_pages = 0;
+        vm_not_dry(vm);
     *pool_full |= batch.pool_full;
     return batch.freed + batch.started;
 }
@@ -205,17 +205,17 @@ static uint32_t keep_limits(bool *pool_full)
     uint32_t moved = 0;
     for (unsigned i = 0; i < MM_VM_MAX && can_page_out(); i++) {
         struct mm_vm *vm = vm_at(i);
-        if (!vm || vm->stopped)
+        if (!vm || vm_is_stopped(vm))
             continue;
         uint32_t resident = vm_resident(vm), limit = vm->config.limit_pages;
-        if (!vm->limit_waiter && resident <= limit)
+        if (!atomic_get(vm->limit_waiter) && resident <= limit)
             continue;
         uint32_t goal = limit > 2 * LIMIT_SLACK ? limit - LIMIT_SLACK : limit / 2;
         if (resident <= goal)
-            vm->limit_waiter = false;
+            atomic_set(vm->limit_waiter, false);
         else if (!is_dry(vm))
             moved += take_from(vm, PAGEOUT_BATCH, true, pool_full);
-        else if (vm->pool_bytes > 0 && core_tier_works(MM_TIER_SWAP))
+        else if (atomic_get(vm->pool_bytes) > 0 && core_tier_works(MM_TIER_SWAP))
             moved += pageout_write_back(WRITE_BACK_BATCH);
     }
     return moved;
@@ -258,7 +258,7 @@ static uint32_t tend_pool(bool pressed, bool pool_full)
 static bool victim_is_leaving(void)
 {
     for (unsigned i = 0; i < MM_VM_MAX; i++)
-        if (vm_at(i) && vm_at(i)->stopped)
+        if (vm_at(i) && vm_is_stopped(vm_at(i)))
             return true;
     return false;
 }
@@ -289,7 +289,7 @@ static void stop_victim(void)
     struct mm_vm *victim = NULL;
     for (unsigned i = 0; i < MM_VM_MAX && !victim; i++) {
         struct mm_vm *vm = vm_at(i);
-        if (vm && !vm->stopped && vm->limit_waiter && wait_of_vm(vm) &&
+        if (vm && !vm_is_stopped(vm) && atomic_get(vm->limit_waiter) && wait_of_vm(vm) &&
             vm_resident(vm) >= vm->config.limit_pages && (!can_page_out() || is_dry(vm))) {
             victim = vm;
             above = (int64_t)vm_resident(vm) - vm->target;
@@ -308,7 +308,8 @@ static bool limit_is_dry(void)
 {
     for (unsigned i = 0; i < MM_VM_MAX; i++) {
         struct mm_vm *vm = vm_at(i);
-        if (vm && !vm->stopped && vm->limit_waiter && (!can_page_out() || is_dry(vm)))
+        if (vm && !vm_is_stopped(vm) && atomic_get(vm->limit_waiter) &&
+            (!can_page_out() || is_dry(vm)))
             return true;
     }
     return false;
@@ -345,7 +346,7 @@ bool reclaim_step(void)
     bool waiting = wait_for_frames();
     if (moved == 0 || waiting || core.state == MM_LOW || inflight_outs_awaited())
         swap_write_flush();
-    core.hold = core.state == MM_LOW && !paging_is_dry();
+    atomic_set(core.hold, core.state == MM_LOW && !paging_is_dry());
     if (!waiting)
         reclaim_answered();
     else if (is_exhausted(moved))

@@ -134,18 +134,17 @@ static bool merge_locked(struct leaf *a, struct leaf *b, uint32_t key)
 }
 
 /* No lock is held; both are looked up and checked again. */
-static bool merge_pair(struct mm_vm *vm, gfn_t page, pfn_t frame, pfn_t other, uint32_t key)
+static bool merge_pair(struct mm_vm *vm, gfn_t page, pfn_t frame, const struct share_found *other,
+                       uint32_t key)
 {
-    const struct frame *descriptor = frame_at(other);
-    struct mm_vm *other_vm = descriptor->kind == FRAME_PRIVATE ? vm_at(descriptor->tag) : NULL;
-    gfn_t other_page = gfn(descriptor->private.gfn);
+    struct mm_vm *other_vm = vm_at(other->vm);
     struct leaf a, b;
     if (!other_vm || other_vm->config.salt != vm->config.salt ||
-        other_page.v >= other_vm->config.pages ||
-        !nested_lock_pair(vm, page, &a, other_vm, other_page, &b))
+        other->page.v >= other_vm->config.pages ||
+        !nested_lock_pair(vm, page, &a, other_vm, other->page, &b))
         return false;
     bool merged = false;
-    if (is_free_to_merge(&a, frame) && is_free_to_merge(&b, other))
+    if (is_free_to_merge(&a, frame) && is_free_to_merge(&b, other->frame))
         merged = merge_locked(&a, &b, key);
     else
         core_count(MM_HOST_share_busy, 1);
@@ -160,8 +159,10 @@ static bool is_settled(struct frame *frame, pfn_t number, uint32_t key)
     bool known = frame_has(frame, FRAME_HASHED), same = known && frame->private.hash == key;
     if (known && !same)
         share_forget(number);
-    frame->private.hash = key;
-    frame_flag_set(frame, FRAME_HASHED);
+    if (!same) {
+        frame->private.hash = key; /* on no chain now */
+        frame_flag_set(frame, FRAME_HASHED);
+    }
     if (core.config.accessed_dirty || same)
         return true;
     core_count(known ? MM_HOST_share_volatile : MM_HOST_share_first_look, 1);
@@ -171,11 +172,10 @@ static bool is_settled(struct frame *frame, pfn_t number, uint32_t key)
 enum look { LOOK_DONE, LOOK_FREED, LOOK_PAIR };
 
 /* One private page; PAIR: *other is to be merged with it, without its lock. */
-static enum look look_at(struct leaf *leaf, pfn_t *other, uint32_t *key)
+static enum look look_at(struct leaf *leaf, struct share_found *other, uint32_t *key)
 {
     pfn_t number = entry_frame(leaf->entry);
     struct frame *frame = frame_at(number);
-    bool full;
     uint64_t word;
     if (frame_has(frame, FRAME_PINNED | FRAME_PROTECTED)) {
         core_count(MM_HOST_share_busy, 1);
@@ -191,11 +191,11 @@ static enum look look_at(struct leaf *leaf, pfn_t *other, uint32_t *key)
     *key = share_key(hash_page(page), leaf->vm->config.salt);
     if (!is_settled(frame, number, *key))
         return LOOK_DONE;
-    *other = share_index_find(*key, leaf->vm->config.salt, number, &full);
-    if (!pfn_is_none(*other))
-        return frame_at(*other)->kind != FRAME_SHARED ? LOOK_PAIR
-               : merge_into(leaf, *other)             ? LOOK_FREED
-                                                      : LOOK_DONE;
+    *other = share_index_find(*key, leaf->vm->config.salt, number);
+    if (other->merged)
+        return merge_into(leaf, other->frame) ? LOOK_FREED : LOOK_DONE;
+    if (!pfn_is_none(other->frame))
+        return LOOK_PAIR;
     core_count(share_index_insert(number) ? MM_HOST_share_unmatched : MM_HOST_share_walk_limit, 1);
     return LOOK_DONE;
 }
@@ -203,7 +203,8 @@ static enum look look_at(struct leaf *leaf, pfn_t *other, uint32_t *key)
 static uint32_t look(struct mm_vm *vm, gfn_t page)
 {
     struct leaf leaf;
-    pfn_t other = PFN_NONE, frame = PFN_NONE;
+    struct share_found other;
+    pfn_t frame = PFN_NONE;
     uint32_t key = 0;
     enum look result = LOOK_DONE;
     nested_lock(vm, page, NESTED_LOOK, &leaf);
@@ -217,7 +218,7 @@ static uint32_t look(struct mm_vm *vm, gfn_t page)
     }
     nested_unlock(&leaf);
     if (result == LOOK_PAIR)
-        return merge_pair(vm, page, frame, other, key);
+        return merge_pair(vm, page, frame, &other, key);
     return result == LOOK_FREED;
 }
 
@@ -265,7 +266,7 @@ static struct mm_vm *scan_vm(void)
 {
     for (unsigned i = 0; i <= MM_VM_MAX; i++) {
         struct mm_vm *vm = vm_at(scan.vm);
-        if (vm && !vm->stopped && vm->share_hand < vm->config.pages)
+        if (vm && !vm_is_stopped(vm) && vm->share_hand < vm->config.pages)
             return vm;
         if (vm)
             vm->share_hand = 0;

@@ -8,7 +8,9 @@
  * private. A salt keeps domains apart: pages merge with pages of VMs of the same
  * salt only.
  *
- * Lock: one for chains, links and sharer counts; inside leaf-table locks.
+ * Lock: one for chains, links and sharer counts; inside range locks, outside that
+ * of the counted objects. A private frame's key changes only while it is on no
+ * chain, by the holder of its leaf.
  */
 #ifndef MM_SHARE_H
 #define MM_SHARE_H
@@ -26,6 +28,9 @@ uint64_t share_metadata_bytes(void);
 
 /* One sharer more; false when the count is at its maximum. */
 bool share_frame_hold(pfn_t number);
+/* One sharer more of the merged frame of a counted object; PFN_NONE when it has
+ * none any more. */
+pfn_t share_frame_of_object(uint32_t object);
 /* One sharer less, after the flush; true when it was the last and the frame is
  * free now. */
 bool share_frame_drop(pfn_t number);
@@ -42,10 +47,16 @@ uint32_t share_key(uint64_t hash, uint16_t salt);
 bool share_index_insert(pfn_t number);
 /* Makes a merged frame out of `merged` (SHARED, empty descriptor): two sharers. */
 void share_index_merged(pfn_t merged, uint32_t key, uint16_t salt, uint32_t sharers);
-/* A frame with this key and salt other than `not_this`, merged ones preferred;
- * PFN_NONE. A merged one comes with one more sharer held. *full: the walk
- * reached its limit. */
-pfn_t share_index_find(uint32_t key, uint16_t salt, pfn_t not_this, bool *full);
+/* What the index found. A merged frame comes with one more sharer held; of a
+ * private one, vm and page are only where it was. */
+struct share_found {
+    pfn_t frame; /* PFN_NONE: nothing */
+    bool merged;
+    uint16_t vm;
+    gfn_t page;
+};
+/* A frame with this key and salt other than `not_this`, merged ones preferred. */
+struct share_found share_index_find(uint32_t key, uint16_t salt, pfn_t not_this);
 
 /* The merged frame is being paged out into this counted object: off the index. */
 void share_frame_set_object(pfn_t number, uint32_t object);

@@ -2,9 +2,11 @@
  * The share index and the books of merged frames; see share.h.
  */
 #include "mm/share.h"
+#include "lib/atomic.h"
 #include "lib/string.h"
 #include "mm/core.h"
 #include "mm/counted.h"
+#include "mm/locks.h"
 #include "mm/vm.h"
 
 /* Links and buckets hold frame numbers; frame 0 is never managed. */
@@ -19,7 +21,7 @@ static struct {
 
 bool share_init(void)
 {
-    index_.lock = (struct spinlock){ 0 };
+    index_.lock = SPINLOCK(RANK_SHARE);
     /* Whole pages of buckets, one for about six frames. */
     uint32_t pages = (frame_managed_count() / 6 + BUCKETS_PER_PAGE / 2) / BUCKETS_PER_PAGE;
     index_.count = pages * BUCKETS_PER_PAGE;
@@ -107,38 +109,34 @@ void share_index_merged(pfn_t merged, uint32_t key, uint16_t salt, uint32_t shar
     spin_unlock(&index_.lock);
 }
 
-pfn_t share_index_find(uint32_t key, uint16_t salt, pfn_t not_this, bool *full)
+struct share_found share_index_find(uint32_t key, uint16_t salt, pfn_t not_this)
 {
-    struct frame *found = NULL;
-    pfn_t number = PFN_NONE;
+    struct share_found found = { .frame = PFN_NONE };
     unsigned length = 0;
     spin_lock(&index_.lock);
     uint32_t at = index_.buckets[((uint64_t)key * index_.count) >> 32];
-    for (; at != LINK_NONE && length <= SHARE_WALK; length++) {
+    for (; at != LINK_NONE && length <= SHARE_WALK && !found.merged; length++) {
         struct frame *frame = frame_at(pfn(at));
         bool merged = frame->kind == FRAME_SHARED;
         if (at != not_this.v && frame->private.hash == key && salt_of(frame) == salt &&
-            (!merged || frame->shared.count < SHARE_COUNT_MAX) && (!found || merged)) {
-            found = frame;
-            number = pfn(at);
-        }
+            (!merged || frame->shared.count < SHARE_COUNT_MAX) &&
+            (pfn_is_none(found.frame) || merged))
+            found = (struct share_found){ pfn(at), merged, frame->tag, gfn(frame->private.gfn) };
         at = frame->private.link;
     }
-    if (found && found->kind == FRAME_SHARED)
-        found->shared.count++;
+    if (found.merged)
+        atomic_add(frame_at(found.frame)->shared.count, 1);
     spin_unlock(&index_.lock);
-    *full = length >= SHARE_WALK;
-    return number;
+    return found;
 }
 
 void share_frame_set_object(pfn_t number, uint32_t object)
 {
     struct frame *frame = frame_at(number);
     spin_lock(&index_.lock);
-    ensure(frame->kind == FRAME_SHARED && !frame_has(frame, FRAME_OBJECT));
+    ensure(frame->kind == FRAME_SHARED);
     unlink_locked(number, frame);
-    frame->shared.link = object;
-    frame_flag_set(frame, FRAME_OBJECT);
+    counted_set_frame(object, number);
     spin_unlock(&index_.lock);
 }
 
@@ -159,9 +157,26 @@ bool share_frame_hold(pfn_t number)
     spin_lock(&index_.lock);
     ensure(frame && frame->kind == FRAME_SHARED && frame->shared.count > 0);
     bool room = frame->shared.count < SHARE_COUNT_MAX;
-    frame->shared.count += room;
+    atomic_set(frame->shared.count, frame->shared.count + room);
     spin_unlock(&index_.lock);
     return room;
+}
+
+pfn_t share_frame_of_object(uint32_t object)
+{
+    spin_lock(&index_.lock);
+    /* A frame that leaves the books tells its object under this lock. */
+    pfn_t number = counted_frame(object);
+    if (!pfn_is_none(number)) {
+        struct frame *frame = frame_at(number);
+        ensure(frame->kind == FRAME_SHARED && frame->shared.count > 0);
+        if (frame->shared.count < SHARE_COUNT_MAX)
+            atomic_set(frame->shared.count, frame->shared.count + 1);
+        else
+            number = PFN_NONE;
+    }
+    spin_unlock(&index_.lock);
+    return number;
 }
 
 /* Nothing names the frame any more. */
@@ -169,7 +184,7 @@ static void leave_books(pfn_t number, struct frame *frame)
 {
     unlink_locked(number, frame);
     if (frame_has(frame, FRAME_OBJECT))
-        counted_forget_frame(frame->shared.link);
+        counted_forget_frame(number);
 }
 
 bool share_frame_drop(pfn_t number)
@@ -177,7 +192,8 @@ bool share_frame_drop(pfn_t number)
     struct frame *frame = frame_at(number);
     spin_lock(&index_.lock);
     ensure(frame && frame->kind == FRAME_SHARED && frame->shared.count > 0);
-    bool last = --frame->shared.count == 0;
+    atomic_set(frame->shared.count, frame->shared.count - 1);
+    bool last = frame->shared.count == 0;
     if (last) {
         leave_books(number, frame);
         frame_free(number);

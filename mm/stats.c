@@ -46,7 +46,7 @@ const char *mm_stop_reason_name(enum mm_stop_reason reason)
 
 enum mm_state mm_host_state(void)
 {
-    return core.state;
+    return atomic_get(core.state);
 }
 
 static uint64_t minus(uint64_t a, uint64_t b)
@@ -54,19 +54,23 @@ static uint64_t minus(uint64_t a, uint64_t b)
     return a > b ? a - b : 0;
 }
 
+static uint64_t counted(enum mm_host_counter counter)
+{
+    return atomic_get(core.counters[counter]);
+}
+
 uint64_t core_net(enum mm_tier tier)
 {
-    const uint64_t *c = core.counters;
     switch (tier) {
     case MM_TIER_SHARE:
-        return minus(c[MM_HOST_freed_share], c[MM_HOST_taken_share]);
+        return minus(counted(MM_HOST_freed_share), counted(MM_HOST_taken_share));
     case MM_TIER_BALLOON:
-        return minus(c[MM_HOST_freed_balloon], c[MM_HOST_taken_balloon]);
+        return minus(counted(MM_HOST_freed_balloon), counted(MM_HOST_taken_balloon));
     case MM_TIER_COMPRESS:
-        return minus(c[MM_HOST_freed_compress],
-                     c[MM_HOST_taken_compress] + frame_kind_count(FRAME_POOL));
+        return minus(counted(MM_HOST_freed_compress),
+                     counted(MM_HOST_taken_compress) + frame_kind_count(FRAME_POOL));
     default:
-        return minus(c[MM_HOST_freed_swap], c[MM_HOST_taken_swap]);
+        return minus(counted(MM_HOST_freed_swap), counted(MM_HOST_taken_swap));
     }
 }
 
@@ -74,8 +78,10 @@ void core_net_peaks(void)
 {
     for (unsigned tier = 0; tier < MM_TIER_COUNT; tier++) {
         uint64_t net = core_net(tier), *peak = &core.counters[MM_HOST_peak_net_share + tier];
-        if (net > *peak)
-            *peak = net;
+        uint64_t before = atomic_get(*peak);
+        while (net > before && !__atomic_compare_exchange_n(peak, &before, net, false,
+                                                            __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+            ;
     }
 }
 
@@ -119,13 +125,11 @@ static void store_values(uint64_t *v)
 
 static void metadata_values(uint64_t *v)
 {
-    uint64_t configured = 0;
-    for (unsigned i = 0; i < MM_VM_MAX; i++)
-        configured += vm_at(i) ? vm_at(i)->config.pages : 0;
+    uint64_t configured = atomic_get(core.configured_pages);
     v[MM_HOST_metadata_frames] = frame_metadata_bytes();
     v[MM_HOST_metadata_share] = share_metadata_bytes();
-    v[MM_HOST_metadata_other] +=
-        vm_metadata_bytes() + counted_metadata_bytes() + INFLIGHT_COUNT * sizeof(struct inflight);
+    v[MM_HOST_metadata_other] += vm_metadata_bytes() + counted_metadata_bytes() +
+                                 frame_cache_bytes() + INFLIGHT_COUNT * sizeof(struct inflight);
     uint64_t bytes = v[MM_HOST_metadata_frames] + v[MM_HOST_metadata_share] +
                      v[MM_HOST_metadata_pool] + v[MM_HOST_metadata_swap];
     v[MM_HOST_metadata_ppm] = bytes * 1000000 / ((uint64_t)frame_managed_count() << PAGE_SHIFT);
@@ -136,49 +140,50 @@ static void metadata_values(uint64_t *v)
 void mm_host_counters(uint64_t values[MM_HOST_COUNTER_COUNT])
 {
     for (unsigned i = 0; i < MM_HOST_COUNTER_COUNT; i++)
-        values[i] = core.counters[i];
+        values[i] = counted((enum mm_host_counter)i);
     core_net_peaks();
     frame_values(values);
     store_values(values);
     metadata_values(values);
     for (unsigned tier = 0; tier < MM_TIER_COUNT; tier++) {
         values[MM_HOST_net_share + tier] = core_net(tier);
-        values[MM_HOST_peak_net_share + tier] = core.counters[MM_HOST_peak_net_share + tier];
+        values[MM_HOST_peak_net_share + tier] =
+            counted((enum mm_host_counter)(MM_HOST_peak_net_share + tier));
     }
 }
 
 static void home_values(const struct mm_vm *vm, uint64_t *v)
 {
-    v[MM_VM_private] = vm->homes[HOME_PRIVATE];
-    v[MM_VM_shared] = vm->homes[HOME_SHARED];
-    v[MM_VM_zero] = vm->homes[HOME_ZERO];
-    v[MM_VM_fill] = vm->homes[HOME_FILL];
-    v[MM_VM_pool] = vm->homes[HOME_POOL];
-    v[MM_VM_swap] = vm->homes[HOME_SWAP];
-    v[MM_VM_counted] = vm->homes[HOME_COUNTED];
-    v[MM_VM_busy] = vm->homes[HOME_BUSY_OUT] + vm->homes[HOME_BUSY_IN];
-    v[MM_VM_balloon] = vm->homes[HOME_BALLOON];
+    v[MM_VM_private] = vm_pages_in(vm, HOME_PRIVATE);
+    v[MM_VM_shared] = vm_pages_in(vm, HOME_SHARED);
+    v[MM_VM_zero] = vm_pages_in(vm, HOME_ZERO);
+    v[MM_VM_fill] = vm_pages_in(vm, HOME_FILL);
+    v[MM_VM_pool] = vm_pages_in(vm, HOME_POOL);
+    v[MM_VM_swap] = vm_pages_in(vm, HOME_SWAP);
+    v[MM_VM_counted] = vm_pages_in(vm, HOME_COUNTED);
+    v[MM_VM_busy] = vm_pages_in(vm, HOME_BUSY_OUT) + vm_pages_in(vm, HOME_BUSY_IN);
+    v[MM_VM_balloon] = vm_pages_in(vm, HOME_BALLOON);
 }
 
 void mm_vm_counters(const struct mm_vm *vm, uint64_t values[MM_VM_COUNTER_COUNT])
 {
     uint64_t *v = values;
     for (unsigned i = 0; i < MM_VM_COUNTER_COUNT; i++)
-        v[i] = vm->counters[i];
+        v[i] = atomic_get(vm->counters[i]);
     home_values(vm, v);
     v[MM_VM_configured] = vm->config.pages;
     v[MM_VM_reserve] = vm->config.reserve_pages;
     v[MM_VM_limit] = vm->config.limit_pages;
-    v[MM_VM_target] = vm->target;
+    v[MM_VM_target] = atomic_get(vm->target);
     v[MM_VM_resident] = vm_resident(vm);
-    v[MM_VM_pool_bytes] = vm->pool_bytes;
-    v[MM_VM_balloon_target] = vm->balloon_target;
-    v[MM_VM_balloon_actual] = vm->balloon_actual;
-    v[MM_VM_balloon_state] = vm->balloon_state;
-    v[MM_VM_tables] = vm->tables;
-    v[MM_VM_active] = vm->active;
-    v[MM_VM_stall_page_in] = vm->stall_ns[MM_WAIT_PAGE_IN] / 1000;
-    v[MM_VM_stall_page_out] = vm->stall_ns[MM_WAIT_PAGE_OUT] / 1000;
-    v[MM_VM_stall_frame] = vm->stall_ns[MM_WAIT_FRAME] / 1000;
-    v[MM_VM_stall_held] = vm->stall_ns[MM_WAIT_HELD] / 1000;
+    v[MM_VM_pool_bytes] = atomic_get(vm->pool_bytes);
+    v[MM_VM_balloon_target] = atomic_get(vm->balloon_target);
+    v[MM_VM_balloon_actual] = atomic_get(vm->balloon_actual);
+    v[MM_VM_balloon_state] = atomic_get(vm->balloon_state);
+    v[MM_VM_tables] = atomic_get(vm->tables);
+    v[MM_VM_active] = atomic_get(vm->active);
+    v[MM_VM_stall_page_in] = atomic_get(vm->stall_ns[MM_WAIT_PAGE_IN]) / 1000;
+    v[MM_VM_stall_page_out] = atomic_get(vm->stall_ns[MM_WAIT_PAGE_OUT]) / 1000;
+    v[MM_VM_stall_frame] = atomic_get(vm->stall_ns[MM_WAIT_FRAME]) / 1000;
+    v[MM_VM_stall_held] = atomic_get(vm->stall_ns[MM_WAIT_HELD]) / 1000;
 }

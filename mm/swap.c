@@ -3,6 +3,7 @@
  */
 #include "mm/swap_area.h"
 
+#include "lib/atomic.h"
 #include "lib/log.h"
 
 struct swap_area swap;
@@ -46,7 +47,12 @@ void swap_go_offline(void)
 {
     if (swap.online)
         log_warn("swap: %s does not answer any more, swapping ends", swap.device->name);
-    swap.online = false;
+    atomic_set(swap.online, false);
+}
+
+bool swap_is_online(void)
+{
+    return atomic_get(swap.online);
 }
 
 void swap_stats_get(struct swap_stats *stats)

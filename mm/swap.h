@@ -102,6 +102,9 @@ const void *swap_read_payload(const struct swap_io *io);
  * IO_ERROR. */
 void swap_slot_free(swap_slot_t slot);
 
+/* Is there an area whose device answers? */
+bool swap_is_online(void);
+
 struct swap_stats {
     bool online;
     uint64_t sectors, sectors_used, sectors_bad;

@@ -11,9 +11,9 @@
 
 #include <stdint.h>
 
-#define SWAP_MAGIC        "BALLASTSWAP\0\0\0\0\0" /* 16 bytes */
-#define SWAP_VERSION      1u
-#define SWAP_DATA_SECTOR  8u
+#define SWAP_MAGIC       "BALLASTSWAP\0\0\0\0\0" /* 16 bytes */
+#define SWAP_VERSION     1u
+#define SWAP_DATA_SECTOR 8u
 /* GPT partition type, as tools/mkimage.py writes it:
  * 3b1f6a52-8e0c-4d27-9b57-62616c6c6173 */
 
@@ -24,7 +24,7 @@ struct swap_header {
     uint64_t sector_count; /* of the whole area, this sector included */
     uint8_t uuid[16];
     uint32_t reserved;
-    uint32_t check;        /* CRC-32 (IEEE 802.3, as zlib) of the bytes before */
+    uint32_t check; /* CRC-32 (IEEE 802.3, as zlib) of the bytes before */
 };
 _Static_assert(sizeof(struct swap_header) == 56, "swap header is 56 bytes");
 

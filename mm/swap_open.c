@@ -4,8 +4,10 @@
  */
 #include "mm/swap_area.h"
 
+#include "lib/atomic.h"
 #include "lib/log.h"
 #include "lib/string.h"
+#include "mm/locks.h"
 #include "mm/machine.h"
 
 /* Fewer cells than one cluster are no use. */
@@ -31,6 +33,7 @@ void swap_init(void)
 {
     uint8_t key[AEAD_KEY_BYTES];
     memset(&swap, 0, sizeof(swap));
+    swap.lock = SPINLOCK(RANK_SWAP);
     machine_entropy(key, sizeof(key));
     aead_key_load(&swap.key, key);
     memset(key, 0, sizeof(key));
@@ -151,7 +154,7 @@ static void go_online(struct block_device *device, uint64_t first_sector, const 
     ensure(swap.cluster_cells > 0);
     swap_cells_init(&swap.cells, cells < SWAP_CELLS_MAX ? (uint32_t)cells : SWAP_CELLS_MAX);
     swap_slots_init(&swap.slots);
-    swap.online = true;
+    atomic_set(swap.online, true);
 }
 
 enum swap_open_result swap_open(struct block_device *device, uint64_t first_sector,

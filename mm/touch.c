@@ -21,10 +21,10 @@ static enum mm_answer touch_reserve(struct leaf *leaf, struct mm_vcpu *vcpu, pfn
     struct mm_vm *vm = leaf->vm;
     uint32_t resident = vm_resident(vm);
     if (resident >= vm->config.limit_pages) {
-        vm->limit_waiter = true;
+        atomic_set(vm->limit_waiter, true);
         return wait_enlist(vcpu, MM_WAIT_FRAME, NULL);
     }
-    if (core.hold && resident > vm->target && vcpu)
+    if (atomic_get(core.hold) && resident > atomic_get(vm->target) && vcpu)
         return wait_enlist(vcpu, MM_WAIT_HELD, NULL);
     /* The first page of a table just made follows it into the tables' reserve:
      * refused, it would give the table up and come back for it for ever. */
@@ -55,10 +55,8 @@ enum mm_answer touch_fresh(struct leaf *leaf, struct mm_vcpu *vcpu)
     home_change(leaf, fresh_entry(frame));
     if (home == HOME_FILL)
         fill_drop(&vm->fill, index);
-    if (home == HOME_BALLOON && vm->balloon_credit > 0) {
-        vm->balloon_credit--;
-        core_count(MM_HOST_taken_balloon, 1);
-    }
+    if (home == HOME_BALLOON)
+        core_count(MM_HOST_taken_balloon, vm_take_credit(vm));
     vm_count(vm,
              home == HOME_ZERO   ? MM_VM_faults_zero
              : home == HOME_FILL ? MM_VM_faults_fill
@@ -96,7 +94,7 @@ void touch_pool_free(struct mm_vm *vm, gfn_t page, uint64_t location)
     struct pool_owner owner = { vm->id, page.v };
     uint32_t size = pool_block_size((pool_location_t){ location }, owner);
     pool_free((pool_location_t){ location }, owner);
-    __atomic_fetch_sub(&vm->pool_bytes, size, __ATOMIC_RELAXED);
+    atomic_sub(vm->pool_bytes, size);
 }
 
 enum mm_answer touch_pool(struct leaf *leaf, struct mm_vcpu *vcpu)
@@ -133,8 +131,8 @@ enum mm_answer touch_swap(struct leaf *leaf, struct mm_vcpu *vcpu)
 /* The merged frame is still there for other sharers: map it again. */
 static bool rejoin(struct leaf *leaf, uint32_t index)
 {
-    pfn_t merged = counted_at(index)->frame;
-    if (pfn_is_none(merged) || !share_frame_hold(merged))
+    pfn_t merged = share_frame_of_object(index);
+    if (pfn_is_none(merged))
         return false;
     home_change(leaf, entry_shared(merged));
     counted_drop(index);
@@ -153,10 +151,11 @@ enum mm_answer touch_counted(struct leaf *leaf, struct mm_vcpu *vcpu)
     enum mm_answer answer = touch_reserve(leaf, vcpu, &frame);
     if (answer != MM_DONE)
         return answer;
-    struct counted *object = counted_at(index);
-    if (object->state == COUNTED_SWAP)
-        return pagein_start(leaf, vcpu, INFLIGHT_IN_COUNTED, object->slot, frame);
-    if (counted_load(index, machine_frame_map(frame)) != POOL_OK) {
+    enum pool_result result;
+    swap_slot_t slot;
+    if (!counted_load(index, machine_frame_map(frame), &result, &slot))
+        return pagein_start(leaf, vcpu, INFLIGHT_IN_COUNTED, slot, frame);
+    if (result != POOL_OK) {
         frame_free(frame);
         vm_stop(vm, MM_STOP_POOL_DAMAGED);
         return MM_STOPPED;

@@ -32,7 +32,7 @@ uint64_t vm_metadata_bytes(void)
 
 struct mm_vm *vm_at(unsigned id)
 {
-    return id < MM_VM_MAX && vms[id].in_use ? &vms[id] : NULL;
+    return id < MM_VM_MAX && __atomic_load_n(&vms[id].in_use, __ATOMIC_ACQUIRE) ? &vms[id] : NULL;
 }
 
 uint32_t vm_floor(const struct mm_vm_config *config)
@@ -43,10 +43,10 @@ uint32_t vm_floor(const struct mm_vm_config *config)
 
 uint32_t vm_resident(const struct mm_vm *vm)
 {
-    uint64_t merged = frame_kind_count(FRAME_SHARED), leaves = core.shared_leaves;
-    uint64_t shared = leaves ? (vm->homes[HOME_SHARED] * merged + leaves - 1) / leaves : 0;
-    uint64_t pool = (vm->pool_bytes + PAGE_MASK) >> PAGE_SHIFT;
-    return vm->homes[HOME_PRIVATE] + vm->held_frames + (uint32_t)(shared + pool);
+    uint64_t merged = frame_kind_count(FRAME_SHARED), leaves = atomic_get(core.shared_leaves);
+    uint64_t shared = leaves ? (vm_pages_in(vm, HOME_SHARED) * merged + leaves - 1) / leaves : 0;
+    uint64_t pool = (atomic_get(vm->pool_bytes) + PAGE_MASK) >> PAGE_SHIFT;
+    return vm_pages_in(vm, HOME_PRIVATE) + atomic_get(vm->held_frames) + (uint32_t)(shared + pool);
 }
 
 /* ---- admission -------------------------------------------------------------------- */
@@ -114,6 +114,12 @@ static struct mm_vm *slot_take(void)
         if (!vms[i].in_use) {
             memset(&vms[i], 0, sizeof(vms[i]));
             vms[i].id = (uint16_t)i;
+            vms[i].lock = SPINLOCK(RANK_VM);
+            vms[i].balloon_lock = SPINLOCK(RANK_BALLOON);
+            vms[i].pin_lock = SPINLOCK(RANK_PIN);
+            vms[i].fill.lock = SPINLOCK(RANK_FILL);
+            for (unsigned lock = 0; lock < VM_RANGE_LOCKS; lock++)
+                vms[i].ranges[lock] = SPINLOCK(RANK_RANGE);
             return &vms[i];
         }
     return NULL;
@@ -131,7 +137,7 @@ static void set_up(struct mm_vm *vm, const struct mm_vm_config *config)
         vm->config.limit_pages = config->pages;
     vm->homes[HOME_ZERO] = config->pages;
     vm->target = vm->config.limit_pages;
-    vm->age_next = core.ticks + AGE_PERIOD;
+    vm->age_next = core_ticks() + AGE_PERIOD;
     vm->stats = (struct mm_guest_stats){ UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX,
                                          UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX };
 }
@@ -148,10 +154,12 @@ enum mm_admission mm_vm_create(const struct mm_vm_config *config, struct mm_vm *
         answer = MM_ADMIT_TOO_MANY_VMS;
     if (vm) {
         set_up(vm, config);
-        if (nested_create(vm))
-            vm->in_use = true;
-        else
+        if (nested_create(vm)) {
+            atomic_add(core.configured_pages, config->pages);
+            __atomic_store_n(&vm->in_use, true, __ATOMIC_RELEASE);
+        } else {
             answer = MM_ADMIT_NO_TABLES;
+        }
     }
     spin_unlock(&core.step_lock);
     if (answer == MM_ADMIT_OK)
@@ -159,31 +167,43 @@ enum mm_admission mm_vm_create(const struct mm_vm_config *config, struct mm_vm *
     return answer;
 }
 
+bool vm_take_credit(struct mm_vm *vm)
+{
+    uint32_t credit = atomic_get(vm->balloon_credit);
+    while (credit > 0)
+        if (__atomic_compare_exchange_n(&vm->balloon_credit, &credit, credit - 1, false,
+                                        __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+            return true;
+    return false;
+}
+
 void vm_stop(struct mm_vm *vm, enum mm_stop_reason reason)
 {
-    if (vm->stopped)
+    if (__atomic_exchange_n(&vm->stopped, true, __ATOMIC_ACQ_REL))
         return;
-    vm->stopped = true;
     machine_vm_stop(vm, reason);
 }
 
 bool mm_vm_destroy(struct mm_vm *vm)
 {
     ensure(vm->in_use);
-    vm->stopped = true;
+    __atomic_store_n(&vm->stopped, true, __ATOMIC_RELEASE);
     for (unsigned i = 0; i < vm->vcpu_count; i++)
-        wait_cancel(vm->vcpus[i]);
-    if (inflight_count(vm) > 0) {
-        swap_write_flush();
-        return false;
-    }
+        wait_forget(vm->vcpus[i]);
+    /* With the lock, no step is at the VM, or will be: it is stopped. */
     spin_lock(&core.step_lock);
-    core_flush(vm);
-    pin_drop_all(vm);
-    nested_destroy(vm, giveup_end);
-    vm->in_use = false;
+    bool busy = inflight_count(vm) > 0;
+    if (busy) {
+        swap_write_flush();
+    } else {
+        core_flush(vm);
+        pin_drop_all(vm);
+        nested_destroy(vm, giveup_end);
+        atomic_sub(core.configured_pages, vm->config.pages);
+        __atomic_store_n(&vm->in_use, false, __ATOMIC_RELEASE);
+    }
     spin_unlock(&core.step_lock);
-    return true;
+    return !busy;
 }
 
 void mm_vcpu_init(struct mm_vcpu *vcpu, struct mm_vm *vm, unsigned index)
@@ -196,7 +216,8 @@ void mm_vcpu_init(struct mm_vcpu *vcpu, struct mm_vm *vm, unsigned index)
         vcpu->floor[i] = UINT32_MAX;
     spin_lock(&vm->lock);
     ensure(vm->vcpu_count < vm->config.vcpu_count);
-    vm->vcpus[vm->vcpu_count++] = vcpu;
+    vm->vcpus[vm->vcpu_count] = vcpu;
+    __atomic_store_n(&vm->vcpu_count, vm->vcpu_count + 1, __ATOMIC_RELEASE);
     spin_unlock(&vm->lock);
 }
 
@@ -222,10 +243,10 @@ hpa_t mm_vm_root(const struct mm_vm *vm)
 
 void mm_vm_set_context(struct mm_vm *vm, void *context)
 {
-    vm->context = context;
+    __atomic_store_n(&vm->context, context, __ATOMIC_RELEASE);
 }
 
 void *mm_vm_context(const struct mm_vm *vm)
 {
-    return vm->context;
+    return __atomic_load_n(&vm->context, __ATOMIC_ACQUIRE);
 }

@@ -1,20 +1,24 @@
 /*
  * A VM's memory, as the core sees it. Internal to mm.
  *
- * Locks: `lock` guards the upper levels of the nested table and the vCPU list;
- * what a leaf table says is guarded by that table's own lock. Counters are
- * atomic. The rest belongs to mm_step() (core.step_lock).
+ * Locks: `ranges` guard the leaf entries, each those of every VM_RANGE_LOCKS-th
+ * range of 512 pages, and whether such a range has a leaf table; `lock` guards
+ * the making of upper tables and the vCPU list; `balloon_lock` and `pin_lock`
+ * what is beside them. Counters are atomic. The rest belongs to mm_step()
+ * (core.step_lock); what others read of it is written atomically.
  */
 #ifndef MM_VM_H
 #define MM_VM_H
 
-#include "lib/lock.h"
+#include "lib/atomic.h"
 #include "mm/entry.h"
 #include "mm/fill.h"
+#include "mm/locks.h"
 #include "mm/mm.h"
 
-#define VM_VCPU_MAX 8u
-#define VM_PIN_MAX  (VM_VCPU_MAX * MM_PIN_MAX)
+#define VM_VCPU_MAX    8u
+#define VM_RANGE_LOCKS 64u
+#define VM_PIN_MAX     (VM_VCPU_MAX * MM_PIN_MAX)
 
 /* A page the hypervisor holds a pointer to. */
 struct vm_pin {
@@ -24,12 +28,13 @@ struct vm_pin {
 };
 
 struct mm_vm {
-    bool in_use, stopped;
+    bool in_use, stopped; /* vm_at(), vm_is_stopped() */
     uint16_t id;
     char name[MM_VM_NAME_MAX];
     struct mm_vm_config config;
     void *context;
 
+    struct spinlock ranges[VM_RANGE_LOCKS];
     struct spinlock lock;
     pfn_t root;
     uint32_t tables; /* frames of the nested table */
@@ -62,22 +67,44 @@ struct mm_vm {
     /* Sharing scan. */
     uint32_t share_hand;
 
-    /* Balloon. */
+    /* Balloon: balloon_lock, but for the counts. */
+    struct spinlock balloon_lock;
     enum mm_balloon_state balloon_state;
     uint32_t balloon_target, balloon_actual;
     uint64_t balloon_moves, balloon_moves_seen; /* inflates and deflates */
     uint64_t balloon_deadline;                  /* tick */
     uint32_t balloon_credit;                    /* frames inflating freed and nobody took back */
     struct mm_guest_stats stats;
-};
+} __attribute__((aligned(64))); /* faults of two VMs share no cache line */
 
-/* The VM in this slot (its id), or NULL. */
+/* The VM in this slot (its id), or NULL. It stays while core.step_lock is held. */
 struct mm_vm *vm_at(unsigned id);
 
 static inline void vm_count(struct mm_vm *vm, enum mm_vm_counter counter, uint64_t by)
 {
     __atomic_fetch_add(&vm->counters[counter], by, __ATOMIC_RELAXED);
 }
+
+static inline bool vm_is_stopped(const struct mm_vm *vm)
+{
+    return __atomic_load_n(&vm->stopped, __ATOMIC_ACQUIRE);
+}
+
+/* Pages with this home now. */
+static inline uint32_t vm_pages_in(const struct mm_vm *vm, enum home home)
+{
+    return atomic_get(vm->homes[home]);
+}
+
+/* A page was taken from the VM or brought in: its clock hand is not at the end. */
+static inline void vm_not_dry(struct mm_vm *vm)
+{
+    if (atomic_get(vm->dry_pages) != 0)
+        atomic_set(vm->dry_pages, 0);
+}
+
+/* A page that the balloon's credit covers is taken back; false: there is none. */
+bool vm_take_credit(struct mm_vm *vm);
 
 /* Pages of host memory charged to it: private and busy frames, its part of the
  * merged frames, its blocks in the pool. Its nested table is counted apart. */

@@ -2,7 +2,9 @@
  * Waiting vCPUs; see wait.h.
  */
 #include "mm/wait.h"
+#include "lib/atomic.h"
 #include "mm/core.h"
+#include "mm/locks.h"
 #include "mm/vm.h"
 
 static struct spinlock lock;
@@ -10,7 +12,7 @@ static struct list_node frame_list, io_list;
 
 void wait_init(void)
 {
-    lock = (struct spinlock){ 0 };
+    lock = SPINLOCK(RANK_WAIT);
     list_init(&frame_list);
     list_init(&io_list);
 }
@@ -26,7 +28,7 @@ enum mm_answer wait_enlist(struct mm_vcpu *vcpu, enum mm_wait why, struct list_n
         return MM_WAIT;
     spin_lock(&lock);
     list_remove(&vcpu->wait_link);
-    vcpu->waiting = why;
+    atomic_set(vcpu->waiting, why);
     vcpu->wait_since = machine_time_ns();
     list_append(list ? list : &frame_list, &vcpu->wait_link);
     spin_unlock(&lock);
@@ -40,17 +42,30 @@ static void finish(struct mm_vcpu *vcpu)
     list_remove(&vcpu->wait_link);
     uint64_t now = machine_time_ns();
     if (now > vcpu->wait_since)
-        vcpu->vm->stall_ns[vcpu->waiting] += now - vcpu->wait_since;
-    vcpu->waiting = MM_WAIT_NONE;
+        atomic_add(vcpu->vm->stall_ns[vcpu->waiting], now - vcpu->wait_since);
+    __atomic_store_n(&vcpu->waiting, MM_WAIT_NONE, __ATOMIC_RELEASE);
 }
 
 void wait_cancel(struct mm_vcpu *vcpu)
 {
-    if (vcpu->waiting == MM_WAIT_NONE)
-        return;
+    if (mm_vcpu_waiting(vcpu) != MM_WAIT_NONE)
+        wait_forget(vcpu);
+}
+
+void wait_forget(struct mm_vcpu *vcpu)
+{
     spin_lock(&lock);
-    finish(vcpu);
+    if (vcpu->waiting != MM_WAIT_NONE)
+        finish(vcpu);
     spin_unlock(&lock);
+}
+
+bool wait_anyone(const struct list_node *list)
+{
+    spin_lock(&lock);
+    bool anyone = !list_is_empty(list);
+    spin_unlock(&lock);
+    return anyone;
 }
 
 static struct mm_vcpu *vcpu_of(struct list_node *node)
@@ -64,7 +79,7 @@ void wait_wake_all(struct list_node *list)
     while (!list_is_empty(list)) {
         struct mm_vcpu *vcpu = vcpu_of(list->next);
         finish(vcpu);
-        if (!vcpu->vm->stopped)
+        if (!vm_is_stopped(vcpu->vm))
             machine_vcpu_wake(vcpu);
     }
     spin_unlock(&lock);
@@ -73,7 +88,7 @@ void wait_wake_all(struct list_node *list)
 static bool can_go_on(const struct mm_vcpu *vcpu, uint32_t frames)
 {
     if (vcpu->waiting == MM_WAIT_HELD)
-        return !core.hold || vm_resident(vcpu->vm) <= vcpu->vm->target;
+        return !atomic_get(core.hold) || vm_resident(vcpu->vm) <= atomic_get(vcpu->vm->target);
     return frames > 0 && vm_resident(vcpu->vm) < vcpu->vm->config.limit_pages;
 }
 
@@ -86,7 +101,7 @@ unsigned wait_wake_frames(void)
     for (struct list_node *node = frame_list.next, *next; node != &frame_list; node = next) {
         struct mm_vcpu *vcpu = vcpu_of(node);
         next = node->next;
-        if (vcpu->vm->stopped || !can_go_on(vcpu, frames))
+        if (vm_is_stopped(vcpu->vm) || !can_go_on(vcpu, frames))
             continue;
         frames -= frames > 0;
         finish(vcpu);
@@ -101,15 +116,16 @@ bool wait_for_frames(void)
 {
     bool waiting = false;
     spin_lock(&lock);
-    list_for_each(node, &frame_list) waiting |= !vcpu_of(node)->vm->stopped;
+    list_for_each(node, &frame_list) waiting |= !vm_is_stopped(vcpu_of(node)->vm);
     spin_unlock(&lock);
     return waiting;
 }
 
-bool wait_of_vm(const struct mm_vm *vm)
+bool wait_of_vm(struct mm_vm *vm)
 {
     bool waiting = false;
-    for (unsigned i = 0; i < vm->vcpu_count; i++)
-        waiting |= vm->vcpus[i]->waiting != MM_WAIT_NONE;
+    unsigned count = __atomic_load_n(&vm->vcpu_count, __ATOMIC_ACQUIRE);
+    for (unsigned i = 0; i < count; i++)
+        waiting |= mm_vcpu_waiting(vm->vcpus[i]) != MM_WAIT_NONE;
     return waiting;
 }

@@ -3,7 +3,7 @@
  * limit, for the pressure to ease, or for an in-flight record. First come, first
  * woken.
  *
- * Lock: one, inside leaf-table locks.
+ * Lock: one, the core's innermost: machine_vcpu_wake() is called with it held.
  */
 #ifndef MM_WAIT_H
 #define MM_WAIT_H
@@ -20,8 +20,13 @@ enum mm_answer wait_enlist(struct mm_vcpu *vcpu, enum mm_wait why, struct list_n
  * its VM ends). */
 void wait_cancel(struct mm_vcpu *vcpu);
 
+/* The same for a vCPU that goes away: nobody is at it any more afterwards. */
+void wait_forget(struct mm_vcpu *vcpu);
+
 /* Wakes everyone on an in-flight record's list. */
 void wait_wake_all(struct list_node *list);
+/* Is anyone on it? */
+bool wait_anyone(const struct list_node *list);
 
 /* A record or a buffer for page-ins became free: wakes those on its list. */
 struct list_node *wait_io_list(void);
@@ -32,6 +37,6 @@ unsigned wait_wake_frames(void);
 /* Someone waits for a frame (or is held)? */
 bool wait_for_frames(void);
 /* Does a vCPU of this VM? */
-bool wait_of_vm(const struct mm_vm *vm);
+bool wait_of_vm(struct mm_vm *vm);
 
 #endif

@@ -4,7 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <sched.h>
+
 #include "lib/assert.h"
+#include "lib/lock.h"
 #include "lib/log.h"
 #include "tests/host/support.h"
 
@@ -32,6 +35,7 @@ void panic(const char *format, ...)
     if (expected) {
         jmp_buf *where = expected;
         expected = NULL;
+        lock_forget_all();
         longjmp(*where, 1);
     }
     fflush(stdout);
@@ -39,6 +43,15 @@ void panic(const char *format, ...)
     if (support_panic_hook)
         support_panic_hook();
     abort();
+}
+
+/* There may be more threads than processors: the holder has to get on. */
+void lock_relax(unsigned turns)
+{
+    if (turns % 64 == 63)
+        sched_yield();
+    else
+        __builtin_ia32_pause();
 }
 
 void log_line(enum log_level level, const char *format, ...)
