@@ -5,6 +5,7 @@
 #include "mm/entry.h"
 #include "lib/assert.h"
 #include "lib/log.h"
+#include "mm/entry_ept.h"
 
 #define LOW_MASK ((1ull << ENTRY_LOW_BITS) - 1)
 
@@ -18,7 +19,7 @@ static uint64_t hidden_bit; /* the address bit that must be 1 in away entries */
 
 void entry_format_choose(const struct entry_format *format)
 {
-    entry_format = *format;
+    entry_format = format ? *format : entry_ept;
 }
 
 bool entry_init(unsigned max_physical_bits, uint32_t highest)

@@ -71,7 +71,7 @@ extern struct entry_format entry_format;
 /* Bits no away entry may have set. */
 #define ENTRY_AWAY_CLEAR (ENTRY_RWX | (0x1full << 7) | (1ull << 63))
 
-/* The format of all entries made from now on. */
+/* The format of all entries made from now on; NULL: the one of mm/entry_ept.h. */
 void entry_format_choose(const struct entry_format *format);
 
 /* max_physical_bits: CPUID 80000008h EAX[7:0]; highest: highest managed frame
