@@ -1,30 +1,53 @@
 /* Disks of the host, see disk.h: controllers, drives, ranges. */
 #include "drivers/disk.h"
 
+#include "drivers/disk_driver.h"
 #include "drivers/gpt.h"
-#include "drivers/ide.h"
-#include "lib/log.h"
-
-/* PCI class of what is served here (PCI Local Bus 3.0, appendix D). */
-#define CLASS_STORAGE 0x01
-#define SUBCLASS_IDE  0x01
+#include "drivers/irq.h"
 
 #define BOOT_READ_TRIES 2
 /* Bounds the wait for one sector at boot, beyond the driver's own time-out. */
 #define BOOT_POLLS_MAX 100000000u
 
-static struct ide_channel channels[IDE_CHANNEL_MAX];
-static unsigned channel_count;
-static void *(*dma_allocate)(size_t size, hpa_t *address);
+#define QUEUE_MAX 16
+/* Interrupts of a vector in a row for which no disk had a reason. */
+#define IDLE_INTERRUPTS_MAX 10000u
+
+static const struct disk_driver *const drivers[] = { &ide_driver, &ahci_driver, &nvme_driver,
+                                                     &virtio_blk_driver };
+
+static struct disk_queue *queues[QUEUE_MAX];
+static unsigned queue_count;
+static unsigned idle_interrupts;
 
 /* One page for reading partition tables. */
 static void *table_buffer;
 static hpa_t table_address;
 
+static struct disk_host host;
+
+static bool queue_add(struct disk_queue *queue)
+{
+    if (queue_count == QUEUE_MAX) {
+        log_warn("disk %s: too many controllers, not used", queue->name);
+        return false;
+    }
+    queues[queue_count++] = queue;
+    return true;
+}
+
+static bool serves(const struct disk_driver *driver, const struct pci_device *device)
+{
+    return driver->class_code == device->class_code && driver->subclass == device->subclass &&
+           (driver->interface == DISK_DRIVER_ANY || driver->interface == device->interface) &&
+           (driver->vendor == DISK_DRIVER_ANY || driver->vendor == device->vendor);
+}
+
 static void controller_found(const struct pci_device *device)
 {
-    if (device->class_code == CLASS_STORAGE && device->subclass == SUBCLASS_IDE)
-        ide_probe(device, dma_allocate, channels, &channel_count);
+    for (unsigned i = 0; i < sizeof(drivers) / sizeof(drivers[0]); i++)
+        if (serves(drivers[i], device))
+            drivers[i]->probe(device, &host);
 }
 
 /* ---- reading at boot: one request at a time, waited for ---------------------- */
@@ -80,38 +103,39 @@ static void range_add(struct range_list *list, struct block_device *device, uint
 }
 
 /* Partitions first, then the whole disk, for a swap area without a table. */
-static void add_drive(struct range_list *list, struct ide_drive *drive)
+static void add_unit(struct range_list *list, struct disk_unit *unit)
 {
     struct gpt_partition partitions[GPT_PARTITION_MAX];
-    struct block_device *device = &drive->device;
+    struct block_device *device = &unit->device;
     struct gpt_disk disk = { table_read, device, device->sector_count };
     unsigned count;
     enum gpt_result result = gpt_read(&disk, table_buffer, partitions, &count);
-    log_info("disk %s: %s, %lu MiB, %s, %s with %u partitions", drive->name, drive->model,
-             device->sector_count * BLOCK_SECTOR_SIZE >> 20, drive->transfer->name,
+    log_info("disk %s: %s, %lu MiB, %s, depth %u, %s with %u partitions", unit->name, unit->model,
+             device->sector_count * BLOCK_SECTOR_SIZE >> 20, unit->transfer, device->queue_depth,
              gpt_result_name(result), count);
     if (result != GPT_OK && result != GPT_NONE)
-        log_warn("disk %s: %s", drive->name, gpt_result_name(result));
+        log_warn("disk %s: %s", unit->name, gpt_result_name(result));
     for (unsigned i = 0; i < count; i++)
         range_add(list, device, partitions[i].first, partitions[i].count, partitions[i].number);
     range_add(list, device, 0, device->sector_count, 0);
 }
 
-unsigned disk_init(void *(*dma_alloc)(size_t size, hpa_t *address), struct disk_range *ranges,
+unsigned disk_init(void *(*dma_alloc)(size_t size, hpa_t *address),
+                   void *(*map)(hpa_t address, size_t size), struct disk_range *ranges,
                    unsigned range_max)
 {
     struct range_list list = { .ranges = ranges, .max = range_max };
-    dma_allocate = dma_alloc;
+    host = (struct disk_host){ .dma_alloc = dma_alloc, .map = map, .add = queue_add };
     table_buffer = dma_alloc(PAGE_SIZE, &table_address);
     if (!table_buffer) {
         log_warn("disk: no memory that a device can reach; disks are not used");
         return 0;
     }
     pci_enumerate(controller_found);
-    for (unsigned i = 0; i < channel_count; i++)
-        for (unsigned unit = 0; unit < 2; unit++)
-            if (channels[i].drives[unit].present)
-                add_drive(&list, &channels[i].drives[unit]);
+    for (unsigned i = 0; i < queue_count; i++)
+        for (unsigned unit = 0; unit < DISK_UNIT_MAX; unit++)
+            if (queues[i]->units[unit].present)
+                add_unit(&list, &queues[i]->units[unit]);
     if (!list.count)
         log_info("disk: none found");
     return list.count;
@@ -119,29 +143,49 @@ unsigned disk_init(void *(*dma_alloc)(size_t size, hpa_t *address), struct disk_
 
 /* ---- the main loop --------------------------------------------------------------- */
 
+/* The line, or a message, comes again and again for no reason: it is shut off, and
+ * the disks on it are looked at by time. */
+static void silence(uint8_t vector)
+{
+    log_warn("disk: interrupt 0x%x without a reason, %u times in a row: switched off", vector,
+             IDLE_INTERRUPTS_MAX);
+    irq_mask(vector);
+    for (unsigned i = 0; i < queue_count; i++) {
+        if (queues[i]->vector != vector)
+            continue;
+        pci_interrupt_stop(&queues[i]->pci);
+        disk_queue_distrust(queues[i]);
+        queues[i]->vector = 0;
+    }
+}
+
 bool disk_interrupt(uint8_t vector)
 {
-    bool ours = false;
-    for (unsigned i = 0; i < channel_count; i++) {
-        if (!channels[i].vector || channels[i].vector != vector)
+    bool ours = false, ended = false;
+    for (unsigned i = 0; i < queue_count; i++) {
+        if (!queues[i]->vector || queues[i]->vector != vector)
             continue;
-        ide_interrupt(&channels[i]);
+        ended |= disk_queue_interrupt(queues[i]);
         ours = true;
     }
+    if (ended)
+        idle_interrupts = 0;
+    else if (ours && ++idle_interrupts == IDLE_INTERRUPTS_MAX)
+        silence(vector);
     return ours;
 }
 
 void disk_poll(uint64_t now)
 {
-    for (unsigned i = 0; i < channel_count; i++)
-        ide_poll(&channels[i], now);
+    for (unsigned i = 0; i < queue_count; i++)
+        disk_queue_poll(queues[i], now);
 }
 
 uint64_t disk_deadline(void)
 {
     uint64_t deadline = UINT64_MAX;
-    for (unsigned i = 0; i < channel_count; i++)
-        if (ide_deadline(&channels[i]) < deadline)
-            deadline = ide_deadline(&channels[i]);
+    for (unsigned i = 0; i < queue_count; i++)
+        if (disk_queue_deadline(queues[i]) < deadline)
+            deadline = disk_queue_deadline(queues[i]);
     return deadline;
 }

@@ -1,7 +1,7 @@
 /*
  * Disks of the host. Finds controllers on PCI, brings up their drives, reads
  * their partition tables and offers every partition and whole disk to a caller.
- * Today: IDE with bus-master DMA (PIIX), falling back to PIO.
+ * IDE, AHCI, NVMe and virtio-blk; docs/disks.md tells what of each.
  */
 #ifndef DRIVERS_DISK_H
 #define DRIVERS_DISK_H
@@ -17,9 +17,11 @@ struct disk_range {
 
 #define DISK_RANGE_MAX 64
 
-/* dma_alloc: contiguous memory below 4 GiB, boot time (machine_dma_alloc). Logs
- * a line for each disk. Returns the number of ranges written to ranges. */
-unsigned disk_init(void *(*dma_alloc)(size_t size, hpa_t *address), struct disk_range *ranges,
+/* dma_alloc: contiguous, cleared memory below 4 GiB, boot time (machine_dma_alloc).
+ * map: makes device registers reachable, NULL when it cannot. Logs a line for each
+ * disk. Returns the number of ranges written to ranges. */
+unsigned disk_init(void *(*dma_alloc)(size_t size, hpa_t *address),
+                   void *(*map)(hpa_t address, size_t size), struct disk_range *ranges,
                    unsigned range_max);
 
 /* An interrupt with this vector was recorded: returns true when it was a disk's.

@@ -5,19 +5,17 @@
  * Sources: ATA/ATAPI-6 (T13/1410D); Intel 82371SB (PIIX3), 2.7 "IDE"; "Programming
  * Interface for Bus Master IDE Controller" 1.0.
  *
- * A channel executes one command at a time; each of its two drives has a queue,
- * and they take turns. Everything here runs in the main loop: interrupts only
- * record a vector, so there are no locks.
+ * A channel executes one command at a time, its two drives take turns: a queue of
+ * one slot (drivers/disk_queue.h), under whose lock all of this runs.
  */
 #ifndef DRIVERS_IDE_H
 #define DRIVERS_IDE_H
 
-#include "drivers/pci.h"
-#include "mm/block.h"
+#include "drivers/ata.h"
+#include "drivers/disk_queue.h"
 
 #define IDE_CHANNEL_MAX 8
-/* LBA28 commands take 256 sectors; more would gain little and cost memory. */
-#define IDE_SECTORS_MAX 256
+#define IDE_SECTORS_MAX 256 /* LBA28 commands take no more */
 
 /* Task file, as offsets from the command base (ATA-6, 7). */
 #define IDE_DATA       0
@@ -29,12 +27,6 @@
 #define IDE_DEVICE     6
 #define IDE_STATUS     7
 #define IDE_COMMAND    7
-
-#define IDE_STATUS_ERROR 0x01u
-#define IDE_STATUS_DATA  0x08u
-#define IDE_STATUS_FAULT 0x20u
-#define IDE_STATUS_READY 0x40u
-#define IDE_STATUS_BUSY  0x80u
 
 enum ide_progress {
     IDE_PENDING, /* goes on; nothing has happened, or not all of it */
@@ -63,14 +55,11 @@ extern const struct ide_transfer ide_dma, ide_pio;
 
 struct ide_drive {
     struct ide_channel *channel;
-    unsigned unit;      /* 0 master, 1 slave */
-    bool present, gone; /* gone: it was there, and does not answer any more */
+    struct disk_unit *disk;
+    unsigned unit; /* 0 master, 1 slave */
     bool lba48;
     const struct ide_transfer *transfer;
     unsigned transfer_failures; /* in a row */
-    struct block_device device;
-    struct list_node queue;
-    char name[16], model[41];
 };
 
 /* One entry of the table a bus master reads (Bus Master IDE, 1.2). */
@@ -82,39 +71,19 @@ struct ide_region {
 #define IDE_REGION_LAST 0x8000u
 
 struct ide_channel {
+    struct disk_queue queue;
     unsigned index;
     uint16_t command, control; /* task file; alternate status and device control */
     uint16_t master;           /* bus master registers, 0: none */
-    uint8_t vector;            /* 0: no interrupt, only polling */
     struct ide_drive drives[2];
-    unsigned turn;           /* the drive to be served next */
-    struct ide_drive *drive; /* whose request runs; NULL: idle */
-    struct block_request *current;
-    struct list_node finished;   /* to be completed from the main loop */
-    uint32_t sectors_moved;      /* PIO */
-    uint64_t deadline, check_at; /* ns, clock_now_ns() */
-    uint64_t check_ns;           /* how long to trust in the interrupt */
-    unsigned lost_interrupts;    /* in a row */
+    struct ide_drive *drive; /* whose request runs, or ran last */
+    uint32_t sectors_moved;  /* PIO */
     struct ide_region *regions;
     hpa_t regions_address;
 };
 
-/* ---- ide_probe.c: finding channels and drives ------------------------------------ */
-
-/* Adds the channels of a controller to channels (room for IDE_CHANNEL_MAX), with
- * the drives on them identified. */
-void ide_probe(const struct pci_device *device, void *(*dma_alloc)(size_t size, hpa_t *address),
-               struct ide_channel *channels, unsigned *channel_count);
-
-/* ---- ide.c: requests -------------------------------------------------------------- */
-
-void ide_submit(struct block_device *device, struct block_request *request);
-void ide_poll_device(struct block_device *device);
-/* An interrupt of this channel was recorded. */
-void ide_interrupt(struct ide_channel *channel);
-/* Time-outs, lost interrupts, completions; the deadline says when to call again. */
-void ide_poll(struct ide_channel *channel, uint64_t now);
-uint64_t ide_deadline(const struct ide_channel *channel);
+/* ide.c: what the queue of a channel needs. */
+extern const struct disk_queue_ops ide_queue_ops;
 
 /* ---- ide_task.c: the task file ------------------------------------------------------ */
 

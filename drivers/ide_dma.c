@@ -68,24 +68,24 @@ static enum ide_progress dma_advance(struct ide_channel *channel,
     uint8_t master = port_read8(channel->master + MASTER_STATUS);
     if (!(master & (STATUS_INTERRUPT | STATUS_ERROR)))
         return IDE_PENDING;
-    if (ide_status(channel) & IDE_STATUS_BUSY)
+    if (ide_status(channel) & ATA_STATUS_BUSY)
         return IDE_PENDING;
     master_stop(channel);
     uint8_t status = port_read8(channel->command + IDE_STATUS); /* acknowledges */
-    if (status & (IDE_STATUS_ERROR | IDE_STATUS_FAULT))
+    if (status & (ATA_STATUS_ERROR | ATA_STATUS_FAULT))
         return IDE_FAILED;
     /* Still active: the drive was done before the table was, a short transfer. */
-    if (master & (STATUS_ERROR | STATUS_ACTIVE) || status & IDE_STATUS_DATA)
+    if (master & (STATUS_ERROR | STATUS_ACTIVE) || status & ATA_STATUS_DATA)
         return IDE_TRANSFER_BROKE;
     return IDE_DONE;
 }
 
 const struct ide_transfer ide_dma = {
     .name = "DMA",
-    .read = 0xc8,
-    .write = 0xca,
-    .read_ext = 0x25,
-    .write_ext = 0x35,
+    .read = ATA_COMMAND_READ_DMA,
+    .write = ATA_COMMAND_WRITE_DMA,
+    .read_ext = ATA_COMMAND_READ_DMA_EXT,
+    .write_ext = ATA_COMMAND_WRITE_DMA_EXT,
     .prepare = dma_prepare,
     .begin = dma_begin,
     .advance = dma_advance,

@@ -35,9 +35,9 @@ static enum ide_progress pio_begin(struct ide_channel *channel, const struct blo
     if (!ide_wait_ready(channel))
         return IDE_TRANSFER_BROKE;
     uint8_t status = ide_status(channel);
-    if (status & (IDE_STATUS_ERROR | IDE_STATUS_FAULT))
+    if (status & (ATA_STATUS_ERROR | ATA_STATUS_FAULT))
         return IDE_FAILED;
-    if (!(status & IDE_STATUS_DATA))
+    if (!(status & ATA_STATUS_DATA))
         return IDE_TRANSFER_BROKE;
     write_sector(channel, request);
     return IDE_PENDING;
@@ -47,12 +47,12 @@ static enum ide_progress pio_advance(struct ide_channel *channel,
                                      const struct block_request *request)
 {
     bool read = request->operation == BLOCK_READ;
-    if (ide_status(channel) & IDE_STATUS_BUSY)
+    if (ide_status(channel) & ATA_STATUS_BUSY)
         return IDE_PENDING;
     uint8_t status = port_read8(channel->command + IDE_STATUS); /* acknowledges */
-    if (status & (IDE_STATUS_ERROR | IDE_STATUS_FAULT))
+    if (status & (ATA_STATUS_ERROR | ATA_STATUS_FAULT))
         return IDE_FAILED;
-    if (!(status & IDE_STATUS_DATA))
+    if (!(status & ATA_STATUS_DATA))
         return !read && channel->sectors_moved == request->sector_count ? IDE_DONE : IDE_PENDING;
     if (channel->sectors_moved == request->sector_count)
         return IDE_TRANSFER_BROKE; /* it wants more than was agreed */

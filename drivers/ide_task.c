@@ -8,8 +8,6 @@
 #define CONTROL_NO_INTERRUPT 0x02u
 #define CONTROL_RESET        0x04u
 
-#define LBA28_LIMIT (1ull << 28)
-
 /* A status read takes about 1 us on a real bus, so this is half a second: after a
  * reset a drive may take 31 s (ATA-6, 9.2), but those at hand have long spun up. */
 #define READY_TRIES 500000u
@@ -27,7 +25,7 @@ bool ide_wait_ready(const struct ide_channel *channel)
         uint8_t status = ide_status(channel);
         if (status == 0xff)
             return false; /* nobody drives the bus */
-        if (!(status & IDE_STATUS_BUSY))
+        if (!(status & ATA_STATUS_BUSY))
             return true;
     }
     return false;
@@ -62,7 +60,7 @@ bool ide_command(struct ide_channel *channel, const struct ide_drive *drive,
 {
     const struct ide_transfer *transfer = drive->transfer;
     bool read = request->operation == BLOCK_READ;
-    bool ext = request->sector + request->sector_count > LBA28_LIMIT;
+    bool ext = request->sector + request->sector_count > ATA_LBA28_LIMIT;
     unsigned top = ext ? 0 : (unsigned)(request->sector >> 24) & 15;
     if (!ide_select(channel, drive->unit, top))
         return false;

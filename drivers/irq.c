@@ -34,7 +34,13 @@
 #define PIC_SECOND_DATA    0xa1
 #define PIC_UNUSED_VECTOR  0x20
 
-#define ROUTE_MAX 32
+#define ROUTE_MAX   32
+#define GSI_MESSAGE UINT32_MAX /* no line: a message */
+
+/* Messages (SDM volume 3, 11.11): fixed delivery, edge, to one physical APIC. */
+#define MESSAGE_ADDRESS   0xfee00000u
+#define MESSAGE_TARGET(n) ((uint64_t)(n) << 12)
+#define MESSAGE_APIC_MAX  254u
 
 #define NS_PER_S 1000000000ull
 /* Longer waits come in pieces. Keeps ns times frequency within 64 bits. */
@@ -158,6 +164,27 @@ uint8_t irq_route_pci(unsigned line)
 {
     uint32_t gsi = line < ACPI_ISA_LINES ? acpi_info()->isa[line].gsi : line;
     return route(gsi, true, true);
+}
+
+uint8_t irq_route_message(uint64_t *address, uint32_t *data)
+{
+    if (route_count == ROUTE_MAX || lapic_id() > MESSAGE_APIC_MAX)
+        return 0;
+    uint8_t vector = (uint8_t)(IRQ_VECTOR_FIRST + route_count);
+    routes[route_count++] = (struct route){ .gsi = GSI_MESSAGE };
+    *address = MESSAGE_ADDRESS | MESSAGE_TARGET(lapic_id());
+    *data = vector;
+    return vector;
+}
+
+void irq_mask(uint8_t vector)
+{
+    unsigned index = (unsigned)vector - IRQ_VECTOR_FIRST;
+    if (vector < IRQ_VECTOR_FIRST || index >= route_count)
+        return;
+    struct ioapic *ioapic = ioapic_of(routes[index].gsi);
+    if (ioapic)
+        ioapic_write(ioapic, REG_REDIRECT(routes[index].gsi - ioapic->gsi_base), REDIRECT_MASKED);
 }
 
 static bool is_level(uint8_t vector)

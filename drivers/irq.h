@@ -25,6 +25,13 @@ bool irq_init(hpa_t rsdp, void *(*map)(hpa_t address, size_t size));
 uint8_t irq_route_isa(unsigned line);
 uint8_t irq_route_pci(unsigned line);
 
+/* A vector for a device that interrupts by message: what it has to write, and
+ * where (SDM volume 3, 11.11), to reach this CPU. 0: none left. */
+uint8_t irq_route_message(uint64_t *address, uint32_t *data);
+
+/* Masks the line of that vector for good (a message is masked at its device). */
+void irq_mask(uint8_t vector);
+
 void irq_record(uint8_t vector); /* called from the interrupt stub: acknowledges, records */
 bool irq_take(uint8_t *vector);  /* the next recorded vector, false: none */
 

@@ -56,6 +56,29 @@ static inline void mmio_write32(volatile void *base, unsigned offset, uint32_t v
     *(volatile uint32_t *)((volatile char *)base + offset) = value;
 }
 
+static inline uint8_t mmio_read8(const volatile void *base, unsigned offset)
+{
+    return *((const volatile uint8_t *)base + offset);
+}
+static inline void mmio_write8(volatile void *base, unsigned offset, uint8_t value)
+{
+    *((volatile uint8_t *)base + offset) = value;
+}
+static inline uint16_t mmio_read16(const volatile void *base, unsigned offset)
+{
+    return *(const volatile uint16_t *)((const volatile char *)base + offset);
+}
+static inline void mmio_write16(volatile void *base, unsigned offset, uint16_t value)
+{
+    *(volatile uint16_t *)((volatile char *)base + offset) = value;
+}
+/* What was written to memory so far is there before a device is told about it,
+ * and what a device has written is read only after it said so. */
+static inline void dma_fence(void)
+{
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
 static inline uint64_t msr_read(uint32_t msr)
 {
     uint32_t low, high;

@@ -110,7 +110,7 @@ static void swap_start(const struct config_host *host)
         log_info("ballast: swap: switched off");
         return;
     }
-    unsigned count = disk_init(machine_dma_alloc, ranges, DISK_RANGE_MAX);
+    unsigned count = disk_init(machine_dma_alloc, paging_map_device, ranges, DISK_RANGE_MAX);
     bool found = false;
     for (unsigned i = 0; i < count; i++) {
         const struct disk_range *r = &ranges[i];

@@ -27,7 +27,7 @@ MAY_INCLUDE = {
     "abi/": ("abi/",),
     "lib/": ("lib/", "abi/"),
     "mm/": ("mm/", "lib/", "abi/"),
-    "drivers/": ("drivers/", "lib/", "mm/block.h"),
+    "drivers/": ("drivers/", "lib/", "mm/block.h", "abi/virtio.h"),
     "hv/": ("hv/", "mm/", "lib/", "abi/", "drivers/"),
     "boot/": ("boot/", "lib/", "abi/", "hv/boot_info.h", "hv/config.h"),
     "guest-driver/": ("guest-driver/", "abi/", "lib/"),

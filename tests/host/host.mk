@@ -13,7 +13,8 @@
 #   make mutants                do the tests notice when the core is broken?
 
 HOST_SOURCES := $(wildcard mm/*.c lib/fmt.c lib/elf.c lib/crc32.c lib/json.c lib/lock.c boot/config*.c \
-                drivers/gpt.c drivers/screen.c lib/font.c drivers/acpi.c drivers/ide.c drivers/disk_fault.c \
+                drivers/gpt.c drivers/screen.c lib/font.c drivers/acpi.c drivers/ata.c \
+                drivers/disk_queue.c drivers/ide.c drivers/disk_fault.c \
                 guest-driver/balloon_core.c guest-driver/content.c guest-driver/options.c \
                 tests/host/support.c tests/host/sim*.c \
                 tests/host/fake_*.c)

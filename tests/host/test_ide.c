@@ -29,10 +29,14 @@ uint64_t clock_now_ns(void)
 {
     return now;
 }
+void pci_disable_dma(const struct pci_device *device)
+{
+    (void)device;
+}
 uint8_t ide_status(const struct ide_channel *c)
 {
     (void)c;
-    return IDE_STATUS_READY;
+    return ATA_STATUS_READY;
 }
 bool ide_select(const struct ide_channel *c, unsigned unit, unsigned lba_bits)
 {
@@ -43,7 +47,7 @@ bool ide_select(const struct ide_channel *c, unsigned unit, unsigned lba_bits)
 bool ide_command(struct ide_channel *c, const struct ide_drive *drive,
                  const struct block_request *request)
 {
-    assert_ptr_equal(c->current, request);
+    assert_ptr_equal(c->queue.slots[0].request, request);
     commands++;
     last_transfer = drive->transfer;
     return !command_refused && !drive_dead[drive->unit];
@@ -67,7 +71,7 @@ static enum ide_progress fake_begin(struct ide_channel *c, const struct block_re
 }
 static enum ide_progress fake_advance(struct ide_channel *c, const struct block_request *r)
 {
-    assert_ptr_equal(c->current, r);
+    assert_ptr_equal(c->queue.slots[0].request, r);
     return next;
 }
 static void fake_abort(struct ide_channel *c)
@@ -109,7 +113,7 @@ static void submit(unsigned unit, struct block_request *request)
 {
     request->done = done;
     inside_submit = true;
-    ide_submit(&channel.drives[unit].device, request);
+    disk_submit(&channel.drives[unit].disk->device, request);
     inside_submit = false;
 }
 
@@ -123,20 +127,15 @@ static int setup(void **state)
 {
     (void)state;
     memset(&channel, 0, sizeof channel);
-    list_init(&channel.finished);
-    channel.deadline = channel.check_at = UINT64_MAX;
-    channel.check_ns = 100 * MS;
+    disk_queue_init(&channel.queue, &ide_queue_ops, 1);
     for (unsigned unit = 0; unit < 2; unit++) {
         struct ide_drive *drive = &channel.drives[unit];
         drive->channel = &channel;
         drive->unit = unit;
-        drive->present = true;
         drive->transfer = &ide_dma;
-        strcpy(drive->name, unit ? "slave" : "master");
-        list_init(&drive->queue);
-        drive->device.sector_count = 1000;
-        drive->device.max_sectors = IDE_SECTORS_MAX;
-        drive->device.driver = drive;
+        drive->disk = &channel.queue.units[unit];
+        strcpy(drive->disk->name, unit ? "slave" : "master");
+        assert_null(disk_unit_set(&channel.queue, unit, 1000, IDE_SECTORS_MAX));
         drive_dead[unit] = false;
     }
     now = 1000 * MS;
@@ -153,20 +152,20 @@ static int setup(void **state)
 static void in_order(void **state)
 {
     (void)state;
-    assert_true(ide_deadline(&channel) == UINT64_MAX);
+    assert_true(disk_queue_deadline(&channel.queue) == UINT64_MAX);
     for (unsigned i = 0; i < 4; i++)
         submit(0, make_request(i));
     assert_int_equal(commands, 1);
     next = IDE_DONE;
     for (unsigned i = 0; i < 4; i++)
-        ide_interrupt(&channel);
+        disk_queue_interrupt(&channel.queue);
     assert_int_equal(done_total, 4);
     for (unsigned i = 0; i < 4; i++) {
         assert_int_equal(done_order[i], i);
         assert_int_equal(requests[i].status, BLOCK_OK);
     }
-    ide_interrupt(&channel); /* of nobody */
-    assert_true(ide_deadline(&channel) == UINT64_MAX);
+    disk_queue_interrupt(&channel.queue); /* of nobody */
+    assert_true(disk_queue_deadline(&channel.queue) == UINT64_MAX);
 }
 
 static void drives_take_turns(void **state)
@@ -178,7 +177,7 @@ static void drives_take_turns(void **state)
         submit(1, make_request(i));
     next = IDE_DONE;
     for (unsigned i = 0; i < 8; i++)
-        ide_interrupt(&channel);
+        disk_queue_interrupt(&channel.queue);
     static const unsigned expected[] = { 0, 4, 1, 5, 2, 6, 3, 7 };
     assert_memory_equal(done_order, expected, sizeof expected);
 }
@@ -194,8 +193,8 @@ static void refuses(void **state)
         change;                                                                                    \
         submit(0, r);                                                                              \
         assert_int_equal(done_total, 0);                                                           \
-        assert_int_equal(ide_deadline(&channel), 0);                                               \
-        ide_poll(&channel, now);                                                                   \
+        assert_int_equal(disk_queue_deadline(&channel.queue), 0);                                               \
+        disk_queue_poll(&channel.queue, now);                                                                   \
         assert_int_equal(done_total, 1);                                                           \
         assert_int_equal(r->status, BLOCK_REFUSED);                                                \
     } while (0)
@@ -216,11 +215,11 @@ static void reports_errors(void **state)
     submit(0, make_request(0));
     submit(0, make_request(1));
     next = IDE_FAILED;
-    ide_interrupt(&channel);
+    disk_queue_interrupt(&channel.queue);
     assert_int_equal(requests[0].status, BLOCK_ERROR);
     assert_int_equal(resets, 0);
     next = IDE_DONE;
-    ide_interrupt(&channel);
+    disk_queue_interrupt(&channel.queue);
     assert_int_equal(requests[1].status, BLOCK_OK);
 }
 
@@ -229,19 +228,19 @@ static void times_out(void **state)
     (void)state;
     submit(0, make_request(0));
     submit(0, make_request(1));
-    assert_true(ide_deadline(&channel) <= now + 100 * MS);
+    assert_true(disk_queue_deadline(&channel.queue) <= now + 100 * MS);
     now += 4999 * MS;
-    ide_poll(&channel, now);
+    disk_queue_poll(&channel.queue, now);
     assert_int_equal(done_total, 0);
     now += 2 * MS;
-    ide_poll(&channel, now);
+    disk_queue_poll(&channel.queue, now);
     assert_int_equal(requests[0].status, BLOCK_TIMEOUT);
     assert_int_equal(resets, 1);
     assert_int_equal(aborts, 1);
     /* The next one is tried. */
     assert_int_equal(commands, 2);
     next = IDE_DONE;
-    ide_interrupt(&channel);
+    disk_queue_interrupt(&channel.queue);
     assert_int_equal(requests[1].status, BLOCK_OK);
 }
 
@@ -252,14 +251,14 @@ static void falls_back_to_pio(void **state)
     for (unsigned i = 0; i < 3; i++) {
         submit(0, make_request(i));
         assert_ptr_equal(last_transfer, &ide_dma);
-        ide_interrupt(&channel);
+        disk_queue_interrupt(&channel.queue);
         assert_int_equal(requests[i].status, BLOCK_ERROR);
     }
     next = IDE_DONE;
     submit(0, make_request(3));
     assert_ptr_equal(last_transfer, &ide_pio);
     submit(1, make_request(4));
-    ide_interrupt(&channel);
+    disk_queue_interrupt(&channel.queue);
     assert_ptr_equal(last_transfer, &ide_dma); /* the other drive is not to blame */
 }
 
@@ -271,16 +270,16 @@ static void goes_away(void **state)
     submit(1, make_request(3));
     drive_dead[0] = true;
     now += 5001 * MS;
-    ide_poll(&channel, now);
-    ide_poll(&channel, now);
+    disk_queue_poll(&channel.queue, now);
+    disk_queue_poll(&channel.queue, now);
     for (unsigned i = 0; i < 3; i++)
         assert_int_equal(requests[i].status, BLOCK_GONE);
     submit(0, make_request(4));
-    ide_poll(&channel, now);
+    disk_queue_poll(&channel.queue, now);
     assert_int_equal(requests[4].status, BLOCK_GONE);
     /* Its neighbour goes on. */
     next = IDE_DONE;
-    ide_interrupt(&channel);
+    disk_queue_interrupt(&channel.queue);
     assert_int_equal(requests[3].status, BLOCK_OK);
 }
 
@@ -292,7 +291,7 @@ static void refused_commands(void **state)
         submit(0, make_request(i));
     assert_int_equal(done_total, 0);
     for (unsigned i = 0; i < 4; i++)
-        ide_poll(&channel, now);
+        disk_queue_poll(&channel.queue, now);
     assert_int_equal(done_total, 3);
     for (unsigned i = 0; i < 3; i++)
         assert_int_equal(requests[i].status, BLOCK_TIMEOUT);
@@ -304,16 +303,16 @@ static void lost_interrupts(void **state)
     next = IDE_DONE;
     for (unsigned i = 0; i < 3; i++) {
         submit(0, make_request(i));
-        ide_poll(&channel, now + 99 * MS);
+        disk_queue_poll(&channel.queue, now + 99 * MS);
         assert_int_equal(done_total, i);
         now += 100 * MS;
-        ide_poll(&channel, now);
+        disk_queue_poll(&channel.queue, now);
         assert_int_equal(done_total, i + 1);
         assert_int_equal(requests[i].status, BLOCK_OK);
     }
     submit(0, make_request(3)); /* from now on it is looked at soon */
     now += 1 * MS;
-    ide_poll(&channel, now);
+    disk_queue_poll(&channel.queue, now);
     assert_int_equal(done_total, 4);
 }
 
@@ -323,10 +322,10 @@ static void submits_from_done(void **state)
     submit(0, make_request(0));
     again = make_request(1);
     next = IDE_DONE;
-    ide_interrupt(&channel);
+    disk_queue_interrupt(&channel.queue);
     assert_int_equal(done_total, 1);
     assert_int_equal(commands, 2);
-    ide_interrupt(&channel);
+    disk_queue_interrupt(&channel.queue);
     assert_int_equal(done_total, 2);
 }
 
@@ -338,14 +337,14 @@ static void faults_on_purpose(void **state)
     next = IDE_DONE;
     for (unsigned i = 0; i < 5; i++) {
         submit(0, make_request(i));
-        ide_interrupt(&channel);
+        disk_queue_interrupt(&channel.queue);
         assert_int_equal(requests[i].status, i == 1 || i == 2 ? BLOCK_ERROR : BLOCK_OK);
     }
     assert_int_equal(commands, 3);
     for (unsigned i = 5; i < 7; i++) {
         make_request(i)->operation = BLOCK_WRITE;
         submit(0, &requests[i]);
-        ide_interrupt(&channel);
+        disk_queue_interrupt(&channel.queue);
         assert_int_equal(requests[i].status, i == 5 ? BLOCK_ERROR : BLOCK_OK);
     }
 }
@@ -369,15 +368,15 @@ static void random_hardware(void **state)
                 request->sector = rng_below(&rng, 1010);
                 submit((unsigned)rng_below(&rng, 2), request);
             } else if (rng_below(&rng, 2)) {
-                ide_interrupt(&channel);
+                disk_queue_interrupt(&channel.queue);
             } else {
-                ide_poll(&channel, now);
+                disk_queue_poll(&channel.queue, now);
             }
         }
-        for (unsigned i = 0; ide_deadline(&channel) != UINT64_MAX; i++) {
+        for (unsigned i = 0; disk_queue_deadline(&channel.queue) != UINT64_MAX; i++) {
             assert_true(i < 200);
             now += 6000 * MS;
-            ide_poll(&channel, now);
+            disk_queue_poll(&channel.queue, now);
         }
         assert_int_equal(done_total, submitted);
         for (unsigned i = 0; i < submitted; i++)
