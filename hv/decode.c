@@ -371,8 +371,15 @@ static bool take_system(struct state *s, uint8_t code, struct decoded_system *r)
     r->opcode = code;
     if (code == 0x0f)
         r->opcode = (uint32_t)code << 8 | next_byte(s);
-    if (r->opcode == DECODE_XSETBV >> 8)
-        r->opcode = r->opcode << 8 | next_byte(s);
+    if (r->opcode == DECODE_XSETBV >> 8) {
+        uint8_t modrm = next_byte(s);
+        r->opcode = r->opcode << 8 | modrm;
+        if ((modrm & 0xf8) == (DECODE_LMSW & 0xff)) { /* mod 3, /6 */
+            r->opcode = DECODE_LMSW;
+            r->reg = (uint8_t)((modrm & 7) | (s->rex & REX_B ? 8 : 0));
+            return true;
+        }
+    }
     switch (r->opcode) {
     case DECODE_CR_READ:
     case DECODE_CR_WRITE:

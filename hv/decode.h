@@ -64,8 +64,8 @@ struct decoded {
 struct decoded_system {
     uint32_t opcode;
     uint8_t length;
-    uint8_t reg; /* enum vcpu_register: 0F 20 and 0F 22, the general register */
-    uint8_t cr;  /* those two: the control register as encoded */
+    uint8_t reg; /* enum vcpu_register: 0F 20, 0F 22 and LMSW, the general register */
+    uint8_t cr;  /* 0F 20, 0F 22: the control register as encoded */
 };
 #define DECODE_HLT      0xf4u
 #define DECODE_INVD     0x0f08u
@@ -76,6 +76,7 @@ struct decoded_system {
 #define DECODE_RDMSR    0x0f32u
 #define DECODE_CPUID    0x0fa2u
 #define DECODE_XSETBV   0x0f01d1u
+#define DECODE_LMSW     0x0f01f0u /* of a register */
 
 /* False: not one of these, or cut off after size bytes. */
 bool decode_system(const uint8_t *bytes, unsigned size, enum decode_mode mode,

@@ -1,8 +1,13 @@
 /*
- * MOV to and from CR4, which exit because MCE stays on whatever the guest says.
- * CR0 and CR3 are the guest's own. Rules: APM volume 2, 3.1.3; volume 3, MOV CRn.
+ * Control-register accesses that exit: MOV to and from CR4, because MCE stays on
+ * whatever the guest says; MOV to CR0 and LMSW that change more than TS and MP,
+ * because QEMU without KVM lets a guest set what no processor accepts. CR3 and the
+ * rest of CR0 are the guest's own.
  */
+#include "hv/control.h"
 #include "hv/svm_vcpu.h"
+
+#define LMSW_BITS 0xfull
 
 static uint64_t register_read(struct vcpu *vcpu, unsigned reg)
 {
@@ -17,23 +22,48 @@ static void register_write(struct vcpu *vcpu, unsigned reg, uint64_t value)
         vcpu->regs[reg] = value;
 }
 
-bool svm_cr4_access(struct vcpu *vcpu, unsigned reg, bool write)
+static struct control_state state_now(struct vcpu *vcpu)
 {
-    struct svm *svm = vcpu->vendor;
-    bool long_mode = svm->vmcb->efer & EFER_LMA;
-    bool long_code = long_mode && (svm->vmcb->cs.attributes & SEGMENT_LONG);
-    if (!write) {
-        register_write(vcpu, reg, svm_state_get(vcpu, STATE_CR4));
-        return true;
-    }
-    uint64_t value = register_read(vcpu, reg);
-    if (!long_code)
-        value = (uint32_t)value;
-    if (value & ~svm_config.cr4_allowed)
+    return (struct control_state){
+        .cr0 = svm_state_get(vcpu, STATE_CR0),
+        .cr3 = svm_state_get(vcpu, STATE_CR3),
+        .cr4 = svm_state_get(vcpu, STATE_CR4),
+        .efer = svm_state_get(vcpu, STATE_EFER),
+        .long_code = svm_vmcb(vcpu)->cs.attributes & SEGMENT_LONG,
+    };
+}
+
+/* Whether the guest may have the value, and then it has. */
+static bool cr0_write(struct vcpu *vcpu, const struct control_state *old, uint64_t value)
+{
+    value |= CR0_ET;
+    if (!control_cr0_is_allowed(old, value))
         return false;
-    if (long_mode && !(value & CR4_PAE))
+    svm_state_set(vcpu, STATE_CR0, value);
+    return true;
+}
+
+static bool cr4_write(struct vcpu *vcpu, const struct control_state *old, uint64_t value)
+{
+    if (!control_cr4_is_allowed(old, value, svm_config.cr4_allowed))
         return false;
     svm_state_set(vcpu, STATE_CR4, value);
-    svm->flush_needed = true;
     return true;
+}
+
+bool svm_cr_access(struct vcpu *vcpu, const struct decoded_system *d)
+{
+    struct svm *svm = vcpu->vendor;
+    struct control_state old = state_now(vcpu);
+    if (d->opcode == DECODE_CR_READ) {
+        register_write(vcpu, d->reg, old.cr4);
+        return true;
+    }
+    uint64_t value = register_read(vcpu, d->reg);
+    if (!(old.efer & EFER_LMA) || !old.long_code)
+        value = (uint32_t)value;
+    svm->flush_needed = true;
+    if (d->opcode == DECODE_LMSW) /* sets PE, never clears it */
+        value = (old.cr0 & ~(LMSW_BITS & ~CR0_PE)) | (value & LMSW_BITS);
+    return d->cr == 4 ? cr4_write(vcpu, &old, value) : cr0_write(vcpu, &old, value);
 }

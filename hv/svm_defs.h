@@ -34,6 +34,7 @@
 #define INTERCEPT_INTR     (1u << 0)
 #define INTERCEPT_NMI      (1u << 1)
 #define INTERCEPT_VINTR    (1u << 4)
+#define INTERCEPT_CR0_SEL  (1u << 5) /* writes to CR0 that change more than TS and MP */
 #define INTERCEPT_RDPMC    (1u << 15)
 #define INTERCEPT_CPUID    (1u << 18)
 #define INTERCEPT_INVD     (1u << 22)
@@ -63,7 +64,6 @@
 /* ---- exit codes: appendix C -------------------------------------------------------- */
 
 #define SVM_EXITS(X)                                                                               \
-    X(0x000, CR0_READ)                                                                             \
     X(0x004, CR4_READ)                                                                             \
     X(0x008, CR8_READ)                                                                             \
     X(0x014, CR4_WRITE)                                                                            \
@@ -74,6 +74,7 @@
     X(0x060, INTR)                                                                                 \
     X(0x061, NMI)                                                                                  \
     X(0x064, VINTR)                                                                                \
+    X(0x065, CR0_SEL_WRITE)                                                                        \
     X(0x06f, RDPMC)                                                                                \
     X(0x072, CPUID)                                                                                \
     X(0x076, INVD)                                                                                 \
@@ -102,7 +103,7 @@
 #define SVM_EXIT_ENUM(number, name) SVM_EXIT_##name = number,
 enum svm_exit { SVM_EXITS(SVM_EXIT_ENUM) SVM_EXIT_LISTED = 0x90 };
 #undef SVM_EXIT_ENUM
-#define SVM_EXIT_INVALID UINT64_MAX
+#define SVM_EXIT_INVALID UINT32_MAX /* -1; some processors write 64 bits, some 32 */
 
 /* EXITINFO1 of IOIO (15.10.2); EXITINFO2 is the next RIP. */
 #define IOIO_IN      (1u << 0)

@@ -28,7 +28,7 @@ const char *svm_exit_name(uint64_t code)
     for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (names[i].code == code)
             return names[i].name;
-    return code == SVM_EXIT_INVALID ? "INVALID" : "?";
+    return (uint32_t)code == SVM_EXIT_INVALID ? "INVALID" : "?";
 }
 
 /* 15.7.2. What an instruction asked for (INT, INT3, INTO) is not queued: RIP is
@@ -167,21 +167,28 @@ static void decode_cache(struct vcpu *vcpu)
 
 /* Which general register: EXITINFO1 has it only with decode assists, so the
  * instruction is always looked at. */
+static void decode_cr8(struct vcpu *vcpu)
+{
+    struct decoded_system d;
+    vcpu->exit.cr = 8;
+    vcpu->exit.write = svm_vmcb(vcpu)->exit_code == SVM_EXIT_CR8_WRITE;
+    if (!instruction_find(vcpu, vcpu->exit.write ? DECODE_CR_WRITE : DECODE_CR_READ, 0, &d))
+        return;
+    vcpu->exit.reg = d.reg;
+    vcpu->exit.length = d.length;
+}
+
 static void decode_cr(struct vcpu *vcpu)
 {
     struct decoded_system d;
     uint64_t code = svm_vmcb(vcpu)->exit_code;
-    bool write = code == SVM_EXIT_CR4_WRITE || code == SVM_EXIT_CR8_WRITE;
-    bool task_priority = code == SVM_EXIT_CR8_READ || code == SVM_EXIT_CR8_WRITE;
-    vcpu->exit.cr = task_priority ? 8 : 4;
-    vcpu->exit.write = write;
-    if (!instruction_find(vcpu, write ? DECODE_CR_WRITE : DECODE_CR_READ, 0, &d))
+    vcpu->exit.write = code != SVM_EXIT_CR4_READ;
+    vcpu->exit.cr = code == SVM_EXIT_CR0_SEL_WRITE ? 0 : 4;
+    if (!instruction_find(vcpu, vcpu->exit.write ? DECODE_CR_WRITE : DECODE_CR_READ,
+                          code == SVM_EXIT_CR0_SEL_WRITE ? DECODE_LMSW : 0, &d))
         return;
-    vcpu->exit.reg = d.reg;
     vcpu->exit.length = d.length;
-    if (task_priority)
-        return;
-    if (svm_cr4_access(vcpu, d.reg, write))
+    if (svm_cr_access(vcpu, &d))
         svm_skip(vcpu);
     else
         seam_exception(vcpu, VECTOR_GP, true, 0);
@@ -209,9 +216,10 @@ struct reason {
 
 static const struct reason reasons[SVM_EXIT_LISTED] = {
     [SVM_EXIT_CR4_READ] = { true, EXIT_CR_ACCESS, decode_cr },
-    [SVM_EXIT_CR8_READ] = { true, EXIT_CR_ACCESS, decode_cr },
+    [SVM_EXIT_CR8_READ] = { true, EXIT_CR_ACCESS, decode_cr8 },
     [SVM_EXIT_CR4_WRITE] = { true, EXIT_CR_ACCESS, decode_cr },
-    [SVM_EXIT_CR8_WRITE] = { true, EXIT_CR_ACCESS, decode_cr },
+    [SVM_EXIT_CR8_WRITE] = { true, EXIT_CR_ACCESS, decode_cr8 },
+    [SVM_EXIT_CR0_SEL_WRITE] = { true, EXIT_CR_ACCESS, decode_cr },
     [SVM_EXIT_EXCEPTION_DB] = { true, EXIT_EXCEPTION, decode_exception },
     [SVM_EXIT_EXCEPTION_AC] = { true, EXIT_EXCEPTION, decode_exception },
     [SVM_EXIT_EXCEPTION_MC] = { true, EXIT_MACHINE_CHECK, NULL },
@@ -248,7 +256,7 @@ static struct reason reason_of(uint64_t code)
         return reasons[code];
     if (code == SVM_EXIT_NPF)
         return (struct reason){ true, EXIT_NESTED_FAULT, decode_nested_fault };
-    if (code == SVM_EXIT_INVALID)
+    if ((uint32_t)code == SVM_EXIT_INVALID)
         return (struct reason){ true, EXIT_ENTRY_FAILED, decode_failed_entry };
     return (struct reason){ true, EXIT_UNKNOWN, NULL };
 }

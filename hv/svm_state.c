@@ -20,9 +20,10 @@ static void controls_init(struct vmcb *vmcb, hpa_t root)
     /* #DB and #AC because a guest can make their delivery raise them again without
      * end; they are handed on one at a time. */
     vmcb->intercept_exceptions = 1u << VECTOR_DB | 1u << VECTOR_AC | 1u << VECTOR_MC;
-    vmcb->intercept3 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_RDPMC | INTERCEPT_CPUID |
-                       INTERCEPT_INVD | INTERCEPT_HLT | INTERCEPT_INVLPGA | INTERCEPT_IOIO |
-                       INTERCEPT_MSR | INTERCEPT_TASK | INTERCEPT_FERR | INTERCEPT_SHUTDOWN;
+    vmcb->intercept3 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_CR0_SEL | INTERCEPT_RDPMC |
+                       INTERCEPT_CPUID | INTERCEPT_INVD | INTERCEPT_HLT | INTERCEPT_INVLPGA |
+                       INTERCEPT_IOIO | INTERCEPT_MSR | INTERCEPT_TASK | INTERCEPT_FERR |
+                       INTERCEPT_SHUTDOWN;
     vmcb->intercept4 = INTERCEPT_VMRUN | INTERCEPT_VMMCALL | INTERCEPT_VMLOAD | INTERCEPT_VMSAVE |
                        INTERCEPT_STGI | INTERCEPT_CLGI | INTERCEPT_SKINIT | INTERCEPT_RDTSCP |
                        INTERCEPT_WBINVD | INTERCEPT_MONITOR | INTERCEPT_MWAIT |

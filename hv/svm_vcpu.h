@@ -5,6 +5,7 @@
 #ifndef HV_SVM_VCPU_H
 #define HV_SVM_VCPU_H
 
+#include "hv/decode.h"
 #include "hv/svm_defs.h"
 #include "hv/vcpu.h"
 #include "hv/x86.h"
@@ -64,9 +65,9 @@ void svm_skip(struct vcpu *vcpu);
 void svm_exit_decode(struct vcpu *vcpu);
 const char *svm_exit_name(uint64_t code);
 
-/* svm_cr.c: carries out a MOV to or from CR4 that exited. False: the guest gets
- * #GP. reg: enum vcpu_register. */
-bool svm_cr4_access(struct vcpu *vcpu, unsigned reg, bool write);
+/* svm_cr.c: carries out a MOV to or from CR4, a MOV to CR0 or an LMSW that exited.
+ * False: the guest gets #GP. */
+bool svm_cr_access(struct vcpu *vcpu, const struct decoded_system *d);
 
 /* svm_check.c: the rule of the manual (15.5.1) that the VMCB breaks, in words;
  * NULL: none found. */

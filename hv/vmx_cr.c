@@ -3,12 +3,10 @@
  * would change a bit of which the guest sees its own copy, and every MOV to or
  * from CR8. Rules: SDM volume 2, MOV to control registers; volume 3, 2.5, 4.4.1.
  */
+#include "hv/control.h"
 #include "hv/seam.h"
 #include "hv/vmx_vcpu.h"
 
-/* Defined bits of CR0; setting another one of the upper half is #GP. */
-#define CR0_UPPER      0xffffffff00000000ull
-#define CR4_LONG_FIXED CR4_PAE
 #define PDPTE_RESERVED 0x1e6ull /* bits 1-2, 5-8: table 4-8 */
 #define LMSW_BITS      0xfull
 
@@ -52,32 +50,24 @@ static enum outcome pdptes_load(struct vcpu *vcpu)
     return good ? DONE : FAULT;
 }
 
-static bool cr0_is_allowed(uint64_t old, uint64_t value, uint64_t cr4, uint64_t efer)
+static struct control_state state_now(struct vcpu *vcpu)
 {
-    bool on = !(old & CR0_PG) && (value & CR0_PG);
-    bool off = (old & CR0_PG) && !(value & CR0_PG);
-    bool long_code = vmread(VMCS_GUEST_CS_RIGHTS) & RIGHTS_LONG;
-    if (value & CR0_UPPER)
-        return false;
-    if ((value & CR0_PG) && !(value & CR0_PE))
-        return false;
-    if ((value & CR0_NW) && !(value & CR0_CD))
-        return false;
-    if (on && (efer & EFER_LME) && (!(cr4 & CR4_PAE) || long_code))
-        return false;
-    if (off && ((cr4 & CR4_PCIDE) || ((efer & EFER_LMA) && long_code)))
-        return false;
-    return true;
+    return (struct control_state){
+        .cr0 = vmx_state_get(vcpu, STATE_CR0),
+        .cr3 = vmread(VMCS_GUEST_CR3),
+        .cr4 = vmx_state_get(vcpu, STATE_CR4),
+        .efer = vmread(VMCS_GUEST_EFER),
+        .long_code = vmread(VMCS_GUEST_CS_RIGHTS) & RIGHTS_LONG,
+    };
 }
 
 static enum outcome cr0_write(struct vcpu *vcpu, uint64_t value)
 {
-    uint64_t old = vmx_state_get(vcpu, STATE_CR0), cr4 = vmx_state_get(vcpu, STATE_CR4);
-    uint64_t efer = vmread(VMCS_GUEST_EFER);
+    struct control_state old = state_now(vcpu);
     value |= CR0_ET;
-    if (!cr0_is_allowed(old, value, cr4, efer))
+    if (!control_cr0_is_allowed(&old, value))
         return FAULT;
-    if (pdptes_are_used(value, cr4, efer)) {
+    if (pdptes_are_used(value, old.cr4, old.efer)) {
         enum outcome outcome = pdptes_load(vcpu);
         if (outcome != DONE)
             return outcome;
@@ -89,16 +79,10 @@ static enum outcome cr0_write(struct vcpu *vcpu, uint64_t value)
 
 static enum outcome cr4_write(struct vcpu *vcpu, uint64_t value)
 {
-    uint64_t old = vmx_state_get(vcpu, STATE_CR4), cr0 = vmx_state_get(vcpu, STATE_CR0);
-    uint64_t efer = vmread(VMCS_GUEST_EFER);
-    if (value & ~(vmx_config.cr4_owned | CR4_MCE))
+    struct control_state old = state_now(vcpu);
+    if (!control_cr4_is_allowed(&old, value, vmx_config.cr4_owned | CR4_MCE))
         return FAULT;
-    if ((efer & EFER_LMA) && !(value & CR4_LONG_FIXED))
-        return FAULT;
-    if (!(old & CR4_PCIDE) && (value & CR4_PCIDE) &&
-        (!(efer & EFER_LMA) || (vmread(VMCS_GUEST_CR3) & PAGE_MASK)))
-        return FAULT;
-    if (pdptes_are_used(cr0, value, efer)) {
+    if (pdptes_are_used(old.cr0, value, old.efer)) {
         enum outcome outcome = pdptes_load(vcpu);
         if (outcome != DONE)
             return outcome;

@@ -5,6 +5,7 @@ machine stops by itself; one that printed its result and then falls silent
 without stopping is stopped, and so is one that reaches the time limit.
 """
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -31,6 +32,7 @@ class Outcome:
     timed_out: bool
     last_line: str  # of the console
     interrupted: bool = False  # by the person at the keyboard
+    aborted: bool = False  # the emulator itself failed
 
     @property
     def ok(self):
@@ -139,7 +141,8 @@ def run(folder, image, machine, options, limit_seconds, show=lambda line: None,
         lock = os.path.join(folder, "disk.img.lock")
         if os.path.exists(lock):
             os.remove(lock)
-    return Outcome(time.monotonic() - started, timed_out, console.last_line, interrupted)
+    return Outcome(time.monotonic() - started, timed_out, console.last_line, interrupted,
+                   process.returncode == -signal.SIGABRT)
 
 
 def growth(folder):

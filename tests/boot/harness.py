@@ -1,5 +1,5 @@
-"""What the boot tests are made of: a case, its run in Bochs, and the questions
-one can ask of what the run left.
+"""What the boot tests are made of: a case, its runs in Bochs (VT-x) and in QEMU
+without KVM (AMD-V), and the questions one can ask of what a run left.
 
 A check is a function of a Run that returns "" or one line saying what is wrong.
 Nothing here looks at the time: a case has a limit only to end a run that hangs.
@@ -23,24 +23,33 @@ BUILD = os.path.join(ROOT, "build")
 WORK = os.path.join(BUILD, "tests", "boot")
 GUEST = os.path.join(BUILD, "guest.elf")
 PAGES_PER_MIB = 256
+DEFAULT_CPU = "corei7_skylake_x"
+MACHINES = ("bochs", "tcg")  # VT-x, AMD-V
+TRIES = 2  # of a run in which the emulator itself failed
 
 
 @dataclass
 class Case:
-    """One image, one run, and what must be true of it."""
+    """One image, a run on each vendor's machine, and what must be true of it."""
     name: str
     config: str                      # text of the configuration
     checks: list                     # functions of a Run
     result: str = "ok"               # regular expression for what follows `result `
     image: list = field(default_factory=list)  # more options of mkimage.py
-    cpu: str = "corei7_skylake_x"
+    cpu: str = DEFAULT_CPU           # another one: in Bochs only
+    differs: dict = field(default_factory=dict)  # machine: (text, text instead) in config
     memory: int = 256                # MiB of the machine
     cpus: int = 1
     limit: int = 600                 # seconds before it counts as hanging
     telemetry: bool = True           # whether the hypervisor comes so far
-    repeat: bool = False             # run twice, telemetry must be the same bytes
+    repeat: bool = False             # run twice in Bochs, telemetry must be the same bytes
     mismatches: bool = False         # whether a guest may find pages that differ
+    alike: tuple = ()                # VMs that end alike on both vendors; (): all
     planted: tuple = ()              # (function, machine code put over its beginning)
+
+    @property
+    def machines(self):
+        return MACHINES if self.cpu == DEFAULT_CPU else ("bochs",)
 
 
 @dataclass
@@ -49,6 +58,7 @@ class Run:
     case: Case
     folder: str
     image: str
+    machine: str
     outcome: runner.Outcome
     data: telemetry.Telemetry
     console: list
@@ -98,10 +108,14 @@ def plant(folder, function, code):
     return path
 
 
-def make_image(case, folder):
-    config, image = os.path.join(folder, "test.conf"), os.path.join(folder, "test.img")
+def make_image(case, folder, machine):
+    """An image for that machine: the same for all where the configuration is."""
+    kind = machine if machine in case.differs else "test"
+    config, image = os.path.join(folder, kind + ".conf"), os.path.join(folder, kind + ".img")
+    if os.path.exists(image):
+        return image
     with open(config, "w", encoding="ascii") as file:
-        file.write(case.config)
+        file.write(case.config.replace(*case.differs.get(machine, ("", ""))))
     more = list(case.image)
     if case.planted:
         more += ["--hypervisor", plant(folder, *case.planted)]
@@ -113,32 +127,45 @@ def make_image(case, folder):
     return image
 
 
-def run_once(case, folder, image):
+def run_once(case, folder, image, machine):
     options = machines.Options(case.memory, case.cpu, cpus=case.cpus)
-    console = []
-    outcome = runner.run(folder, image, "bochs", options, case.limit, console.append)
+    for _ in range(TRIES):
+        console = []
+        outcome = runner.run(folder, image, machine, options, case.limit, console.append)
+        if not outcome.aborted:
+            break
     data = telemetry.read(os.path.join(folder, "telemetry.jsonl"))
-    return Run(case, folder, image, outcome, data, console)
+    return Run(case, folder, image, machine, outcome, data, console)
 
 
-def run_case(case):
-    """(seconds, [what is wrong])."""
+def run_case(case, wanted=MACHINES):
+    """({machine: seconds}, [what is wrong])."""
     folder = os.path.join(WORK, re.sub(r"\W+", "-", case.name))
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
     try:
-        image = make_image(case, folder)
-        run = run_once(case, os.path.join(folder, "run"), image)
-        seconds, problems = run.outcome.seconds, judge(run)
-        if case.repeat and not problems:
-            again = run_once(case, os.path.join(folder, "again"), image)
-            seconds += again.outcome.seconds
-            problems = same_telemetry(run, again)
+        runs, problems = run_machines(case, folder, [one for one in case.machines if one in wanted])
     except CaseFailed as problem:
-        return 0.0, [str(problem)]
+        return {}, [str(problem)]
     if not problems:
         tidy(folder)
-    return seconds, problems
+    return {run.machine: run.outcome.seconds for run in runs}, problems
+
+
+def run_machines(case, folder, names):
+    """([Run], [what is wrong])."""
+    runs, problems = [], []
+    for name in names:
+        image = make_image(case, folder, name)
+        run = run_once(case, os.path.join(folder, name), image, name)
+        runs.append(run)
+        wrong = judge(run)
+        if case.repeat and name == "bochs" and not wrong:
+            wrong = same_telemetry(run, run_once(case, os.path.join(folder, "again"), image, name))
+        problems += [f"{name}: {problem}" for problem in wrong]
+    if len(runs) > 1 and not problems and case.telemetry:
+        problems += run_checks(runs, [vendors_agree])
+    return runs, problems
 
 
 def tidy(folder):
@@ -184,6 +211,37 @@ def same_telemetry(run, again):
     first = next((i for i, (a, b) in enumerate(zip(*(c.split(b"\n") for c in contents)), 1)
                   if a != b), "the end")
     return [f"telemetry.jsonl differs between two runs from line {first} on"]
+
+
+# ---- two vendors ----------------------------------------------------------
+
+# Of the end record, per VM: what a guest's content is and how it ended.
+ALIKE = ("started", "status", "mismatched", "configured")
+
+
+def content(run):
+    """{VM: what must not depend on the processor}. How many pages a guest checks is
+    its seed's affair, except where its workload goes by the clock."""
+    timed = re.findall(r"\[vm (\S+)\](?:(?!\[vm).)*?ticks=", run.case.config, re.S)
+    table = {}
+    for one in run.data.end["vms"]:
+        if run.case.alike and one["name"] not in run.case.alike:
+            continue
+        table[one["name"]] = {key: one.get(key) for key in ALIKE}
+        if one["status"] == 0 and one["name"] not in timed:
+            table[one["name"]]["checked"] = one.get("checked")
+    return table
+
+
+def vendors_agree(runs):
+    """The end records of all machines tell the same of every VM."""
+    first = content(runs[0])
+    for run in runs[1:]:
+        for name, values in content(run).items():
+            if values != first.get(name):
+                return (f"{name}: {runs[0].machine} ends with {first.get(name)}, "
+                        f"{run.machine} with {values}")
+    return ""
 
 
 # ---- checks ---------------------------------------------------------------

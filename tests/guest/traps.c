@@ -32,6 +32,11 @@ static volatile uint64_t recover; /* where to go on after a fault; 0: none is ex
 static volatile unsigned caught, steps, ints;
 static volatile uint64_t caught_error, dr6;
 static uint32_t checks, bad;
+/* emulated=1: QEMU without KVM takes what a processor refuses in some places, and
+ * those are left out: reserved bits of CR0, MSRs of addresses that are not
+ * canonical (target/i386/tcg/sysemu/misc_helper.c), and the error code of an
+ * INT past the IDT (seg_helper.c has index * 16 in 64-bit mode). */
+static bool emulated;
 
 static bool hook(struct interrupt_frame *frame)
 {
@@ -98,8 +103,10 @@ static void try_cr0(void)
     }
     WRITE(cr0, cr0 | 1u << 29);
     expect("CR0.NW without CD", caught, VECTOR_GP);
-    WRITE(cr0, cr0 | 1ull << 40);
-    expect("CR0 upper half", caught, VECTOR_GP);
+    if (!emulated) {
+        WRITE(cr0, cr0 | 1ull << 40);
+        expect("CR0 upper half", caught, VECTOR_GP);
+    }
     WRITE(cr0, (cr0 & ~(1ull << 5)) & ~(1ull << 31));
     expect("CR0.PG off in 64-bit mode", caught, VECTOR_GP);
     expect("CR0 after faults", READ(cr0), cr0);
@@ -135,6 +142,8 @@ static void try_msrs(void)
     for (unsigned i = 0; i < 3; i++) {
         WRMSR(addresses[i], 0xffff812345678000ull + i);
         expect("address MSR reads back", cpu_read_msr(addresses[i]), 0xffff812345678000ull + i);
+        if (emulated)
+            continue;
         WRMSR(addresses[i], NOT_CANONICAL);
         expect("address MSR not canonical", caught, VECTOR_GP);
     }
@@ -167,7 +176,8 @@ static void try_instructions(void)
     expect("WBINVD", caught, NOTHING);
     TRY("int $0x80", "i"(0));
     expect("INT past the IDT", caught, VECTOR_GP);
-    expect("its error code", caught_error, 0x80 * 8 + 2);
+    if (!emulated)
+        expect("its error code", caught_error, 0x80 * 8 + 2);
     if (cpu_cpuid(1, 0).ecx & 1u << 27) {
         TRY("xsetbv", "c"(0), "a"(0), "d"(0));
         expect("XCR0 without x87", caught, VECTOR_GP);
@@ -237,6 +247,7 @@ static void try_faults_on_fresh_stacks(uint64_t fresh)
 
 int guest_main(const struct guest_boot *boot)
 {
+    emulated = hostile_number(boot, "emulated", 0);
     lapic_init();
     interrupts_set_hook(hook);
     try_cr0();
