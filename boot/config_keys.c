@@ -20,6 +20,7 @@ const struct config_key config_keys[KEY_COUNT] = {
     HOST_KEY(KEY_SEED,        "seed",              CONFIG_SEED,         seed,              0, UINT64_MAX),
     HOST_KEY(KEY_DURATION,    "duration",          CONFIG_SECONDS,      duration_s,        0, 7 * DAY_S),
     HOST_KEY(KEY_TIERS,       "tiers",             CONFIG_TIERS,        tiers,             0, 0),
+    HOST_KEY(KEY_CPUS,        "cpus",              CONFIG_NUMBER,       cpus,              1, CONFIG_CPU_MAX),
     HOST_KEY(KEY_SLICE,       "slice",             CONFIG_MILLISECONDS, slice_ms,          1, 1000),
     HOST_KEY(KEY_SAMPLE,      "sample",            CONFIG_MILLISECONDS, sample_ms,         10, 3600 * 1000),
     HOST_KEY(KEY_MIN_FREE,    "min_free_permille", CONFIG_NUMBER,       min_free_permille, 1, 500),
@@ -36,6 +37,7 @@ const struct config_key config_keys[KEY_COUNT] = {
     VM_KEY(KEY_LIMIT,         "limit",             CONFIG_SIZE,         limit,             1 * MIB, GUEST_HOLE_START),
     VM_KEY(KEY_SHARES,        "shares",            CONFIG_NUMBER,       shares,            1, 1000000),
     VM_KEY(KEY_CPU_SHARES,    "cpu_shares",        CONFIG_NUMBER,       cpu_shares,        1, 1000000),
+    VM_KEY(KEY_VCPUS,         "vcpus",             CONFIG_NUMBER,       vcpus,             1, CONFIG_VCPU_MAX),
     VM_KEY(KEY_SHARE_GROUP,   "share_group",       CONFIG_WORD,         share_group,       1, CONFIG_NAME_MAX),
     VM_KEY(KEY_BALLOON,       "balloon",           CONFIG_SWITCH,       balloon,           0, 0),
     VM_KEY(KEY_IMAGE,         "image",             CONFIG_TEXT,         image,             1, CONFIG_PATH_MAX),
@@ -66,5 +68,5 @@ void config_host_default(struct config_host *host)
 
 void config_vm_default(struct config_vm *vm)
 {
-    *vm = (struct config_vm){ .shares = 1000, .cpu_shares = 1000, .balloon = true };
+    *vm = (struct config_vm){ .shares = 1000, .cpu_shares = 1000, .vcpus = 1, .balloon = true };
 }

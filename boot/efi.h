@@ -28,6 +28,8 @@ _Noreturn void loader_fail(const char *format, ...) __attribute__((format(printf
 /* Physically contiguous memory (below 4 GiB when low), zeroed, that stays after
  * the firmware is left. Returns its address, 0 when there is none. */
 uint64_t pages_allocate(uint64_t bytes, bool low);
+/* One page below 1 MiB; 0: there is none. */
+uint64_t pages_allocate_startup(void);
 
 /* ---- files.c ---------------------------------------------------------------- */
 

@@ -71,6 +71,7 @@ static void find_framebuffer(struct boot_info *info)
 void memory_describe_firmware(struct boot_info *info)
 {
     info->rsdp = find_rsdp();
+    info->startup_page = pages_allocate_startup();
     find_framebuffer(info);
 }
 

@@ -2,7 +2,8 @@
 #include "boot/efi.h"
 #include "lib/string.h"
 
-#define LOW_LIMIT (4 * GIB - 1)
+#define LOW_LIMIT     (4 * GIB - 1)
+#define STARTUP_LIMIT (1 * MIB - 1) /* where a CPU can begin in real mode */
 
 uint64_t pages_allocate(uint64_t bytes, bool low)
 {
@@ -14,4 +15,12 @@ uint64_t pages_allocate(uint64_t bytes, bool low)
         return 0;
     memset((void *)address, 0, pages << PAGE_SHIFT);
     return address;
+}
+
+uint64_t pages_allocate_startup(void)
+{
+    EFI_PHYSICAL_ADDRESS address = STARTUP_LIMIT;
+    EFI_STATUS status =
+        efi_system->BootServices->AllocatePages(AllocateMaxAddress, EfiLoaderData, 1, &address);
+    return status == EFI_SUCCESS ? address : 0;
 }

@@ -46,9 +46,12 @@ static_assert(sizeof(struct table) == 36, "ACPI 6.4, table 5.4");
 /* MADT (5.2.12). */
 #define MADT_LAPIC          36
 #define MADT_ENTRIES        44
+#define MADT_CPU            0
 #define MADT_IOAPIC         1
 #define MADT_OVERRIDE       2
 #define MADT_LAPIC_OVERRIDE 5
+#define MADT_CPU_X2APIC     9
+#define CPU_ENABLED         1u
 
 static struct acpi_info info;
 static void *(*map_memory)(hpa_t address, size_t size);
@@ -133,6 +136,17 @@ static void read_override(const uint8_t *entry)
     };
 }
 
+/* Firmware may list a CPU in both forms (5.2.12.12). */
+static void cpu_add(uint32_t id, uint32_t flags)
+{
+    if (!(flags & CPU_ENABLED) || info.cpu_count == ACPI_CPU_MAX)
+        return;
+    for (unsigned i = 0; i < info.cpu_count; i++)
+        if (info.cpus[i] == id)
+            return;
+    info.cpus[info.cpu_count++] = id;
+}
+
 static void read_madt_entry(const uint8_t *entry, unsigned length)
 {
     if (entry[0] == MADT_IOAPIC && length >= 12 && info.ioapic_count < ACPI_IOAPIC_MAX)
@@ -140,6 +154,10 @@ static void read_madt_entry(const uint8_t *entry, unsigned length)
             .address = read_le(entry + 4, 4),
             .gsi_base = (uint32_t)read_le(entry + 8, 4),
         };
+    else if (entry[0] == MADT_CPU && length >= 8)
+        cpu_add(entry[3], (uint32_t)read_le(entry + 4, 4));
+    else if (entry[0] == MADT_CPU_X2APIC && length >= 16)
+        cpu_add((uint32_t)read_le(entry + 4, 4), (uint32_t)read_le(entry + 8, 4));
     else if (entry[0] == MADT_OVERRIDE && length >= 10)
         read_override(entry);
     else if (entry[0] == MADT_LAPIC_OVERRIDE && length >= 12)

@@ -12,6 +12,7 @@
 
 #define ACPI_IOAPIC_MAX 8
 #define ACPI_ISA_LINES  16
+#define ACPI_CPU_MAX    64
 
 struct acpi_ioapic {
     uint64_t address;
@@ -30,6 +31,8 @@ struct acpi_info {
     struct acpi_ioapic ioapics[ACPI_IOAPIC_MAX];
     unsigned ioapic_count;
     struct acpi_isa_line isa[ACPI_ISA_LINES];
+    uint32_t cpus[ACPI_CPU_MAX]; /* local APICs of the CPUs that may be used */
+    unsigned cpu_count;          /* 0: the tables do not say */
     uint16_t pm_timer_port; /* 0: none */
     bool pm_timer_32;       /* counts in 32 bits, else in 24 */
 };

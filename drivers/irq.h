@@ -2,6 +2,8 @@
  * Interrupts of the host: local APIC (Intel SDM volume 3, chapter 11), IOAPIC
  * (82093AA data sheet), MADT (ACPI 6.4, 5.2.12). The 8259s are masked.
  *
+ * All devices interrupt the boot CPU, which alone calls irq_take(); other CPUs
+ * have their timer and IRQ_VECTOR_WAKE, and the hypervisor keeps those apart.
  * Handlers only record a vector. The main loop runs with interrupts off and
  * takes what was recorded from irq_take(); VM exits for external interrupts call
  * irq_record() with the vector the exit reported.
@@ -13,6 +15,7 @@
 
 #define IRQ_VECTOR_FIRST    0x30 /* device vectors: FIRST + line number drawn */
 #define IRQ_VECTOR_TIMER    0xe0
+#define IRQ_VECTOR_WAKE     0xe1 /* from another CPU: look again */
 #define IRQ_VECTOR_SPURIOUS 0xff
 
 /* acpi: physical address of the RSDP. map: makes device registers reachable

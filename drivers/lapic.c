@@ -16,6 +16,8 @@
 #define REG_SPURIOUS    0x0f0
 #define REG_IN_SERVICE  0x100 /* eight registers, 0x10 apart */
 #define REG_ERROR       0x280
+#define REG_COMMAND     0x300
+#define REG_TARGET      0x310 /* the upper half of the command */
 #define REG_LVT_TIMER   0x320
 #define REG_LVT_THERMAL 0x330
 #define REG_LVT_COUNTER 0x340
@@ -28,6 +30,14 @@
 
 #define SPURIOUS_ENABLE 0x100u
 #define LVT_MASKED      0x10000u
+/* Interrupt command (figure 11-12). */
+#define COMMAND_NMI     0x0400u
+#define COMMAND_INIT    0x0500u
+#define COMMAND_STARTUP 0x0600u
+#define COMMAND_BUSY    0x1000u
+#define COMMAND_ASSERT  0x4000u
+#define COMMAND_OTHERS  0xc0000u
+#define BUSY_TRIES      1000000u
 #define DIVIDE_BY_1     0xbu
 
 static bool x2apic;
@@ -74,6 +84,15 @@ static void acknowledge_leftovers(void)
             lapic_acknowledge();
 }
 
+static void sources_settle(uint8_t spurious_vector)
+{
+    mask_sources();
+    reg_write(REG_PRIORITY, 0);
+    reg_write(REG_SPURIOUS, SPURIOUS_ENABLE | spurious_vector);
+    reg_write(REG_ERROR, 0);
+    acknowledge_leftovers();
+}
+
 bool lapic_init(uint64_t address, uint8_t spurious_vector, void *(*map)(hpa_t address, size_t size))
 {
     if (!cpu_has_apic())
@@ -87,11 +106,20 @@ bool lapic_init(uint64_t address, uint8_t spurious_vector, void *(*map)(hpa_t ad
         address = base & BASE_ADDRESS;
     if (!x2apic && !(registers = map(hpa(address), PAGE_SIZE)))
         return false;
-    mask_sources();
-    reg_write(REG_PRIORITY, 0);
-    reg_write(REG_SPURIOUS, SPURIOUS_ENABLE | spurious_vector);
-    reg_write(REG_ERROR, 0);
-    acknowledge_leftovers();
+    sources_settle(spurious_vector);
+    return true;
+}
+
+bool lapic_join(uint8_t spurious_vector)
+{
+    if (!cpu_has_apic())
+        return false;
+    uint64_t base = msr_read(MSR_APIC_BASE), wanted = base | BASE_ENABLE;
+    if (x2apic)
+        wanted |= BASE_X2APIC;
+    if (wanted != base)
+        msr_write(MSR_APIC_BASE, wanted);
+    sources_settle(spurious_vector);
     return true;
 }
 
@@ -115,4 +143,37 @@ void lapic_timer_start(uint32_t count, uint8_t vector)
 uint32_t lapic_timer_left(void)
 {
     return reg_read(REG_TIMER_LEFT);
+}
+
+static void command_send(uint32_t id, uint32_t command)
+{
+    command |= COMMAND_ASSERT | (id == LAPIC_ALL_OTHERS ? COMMAND_OTHERS : 0);
+    if (x2apic) {
+        msr_write(MSR_X2APIC + REG_COMMAND / 16, (uint64_t)id << 32 | command);
+        return;
+    }
+    for (unsigned i = 0; i < BUSY_TRIES && (reg_read(REG_COMMAND) & COMMAND_BUSY); i++)
+        __builtin_ia32_pause();
+    reg_write(REG_TARGET, id << 24);
+    reg_write(REG_COMMAND, command);
+}
+
+void lapic_send_interrupt(uint32_t id, uint8_t vector)
+{
+    command_send(id, vector);
+}
+
+void lapic_send_nmi(uint32_t id)
+{
+    command_send(id, COMMAND_NMI);
+}
+
+void lapic_send_init(uint32_t id)
+{
+    command_send(id, COMMAND_INIT);
+}
+
+void lapic_send_startup(uint32_t id, uint8_t page)
+{
+    command_send(id, COMMAND_STARTUP | page);
 }

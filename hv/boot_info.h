@@ -39,6 +39,7 @@ struct boot_file {
 struct boot_info {
     uint64_t magic;
     uint64_t rsdp;                               /* ACPI 2.0 root pointer, 0: none */
+    uint64_t startup_page; /* below 1 MiB, for the start of other CPUs; 0: none */
     struct boot_file hypervisor;                 /* the whole ELF file, for its symbols */
     uint64_t hypervisor_start, hypervisor_bytes; /* where its segments lie, physical */
     struct boot_region regions[BOOT_REGION_MAX]; /* sorted, disjoint */

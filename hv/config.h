@@ -14,6 +14,8 @@
 #define CONFIG_CMDLINE_MAX 256
 #define CONFIG_VM_MAX      32
 #define CONFIG_FAULT_MAX   4
+#define CONFIG_CPU_MAX     16
+#define CONFIG_VCPU_MAX    4
 
 /* `disk_fault = read FIRST COUNT`: the disk's reads (or writes) number FIRST to
  * FIRST + COUNT - 1, counted from 1 over swap data requests, fail. */
@@ -30,6 +32,7 @@ struct config_host {
     uint64_t seed;
     uint32_t duration_s;        /* the run fails when VMs still run then; 0: no limit */
     bool tiers[MM_TIER_COUNT];
+    uint32_t cpus;              /* how many CPUs are used at most; 0: all there are */
     uint32_t slice_ms;          /* time slice of a vCPU */
     uint32_t sample_ms;         /* telemetry interval */
     uint32_t min_free_permille; /* of memory; 0: default rule */
@@ -49,6 +52,7 @@ struct config_vm {
     uint64_t memory, reserve, limit;
     uint32_t shares;            /* memory shares */
     uint32_t cpu_shares;
+    uint32_t vcpus;
     char share_group[CONFIG_NAME_MAX]; /* "": only within the VM */
     bool balloon;
     char image[CONFIG_PATH_MAX];

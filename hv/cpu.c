@@ -1,8 +1,10 @@
 /*
- * Setting up the processor. One CPU at this stage: its struct cpu is static,
- * others will have theirs allocated.
+ * Setting up processors. The boot CPU's struct cpu is static, others have theirs
+ * allocated.
  */
 #include "hv/cpu.h"
+#include "hv/bootmem.h"
+#include "hv/paging.h"
 #include "hv/panic.h"
 #include "hv/x86.h"
 #include "lib/assert.h"
@@ -33,6 +35,8 @@ extern uint8_t hv_stack_guard[];
 extern const uint64_t trap_stubs[256];
 
 static struct cpu boot_cpu;
+static struct cpu *table[CPU_MAX] = { &boot_cpu };
+static unsigned count = 1;
 static struct ist_stack ist_stacks[CPU_IST_COUNT] __attribute__((aligned(PAGE_SIZE)));
 static struct idt_gate idt[256];
 static void (*interrupt_handler)(uint8_t vector);
@@ -47,7 +51,7 @@ static void gdt_load(struct cpu *cpu)
     cpu->gdt[4] = base >> 32;
     cpu->tss.io_map_base = sizeof(cpu->tss);
     for (unsigned i = 0; i < CPU_IST_COUNT; i++)
-        cpu->tss.ist[i] = (uint64_t)(ist_stacks[i].stack + CPU_IST_STACK_SIZE);
+        cpu->tss.ist[i] = cpu->ist_tops[i];
 
     struct table_pointer pointer = { sizeof(cpu->gdt) - 1, (uint64_t)cpu->gdt };
     __asm__ volatile("lgdt %0\n\t"
@@ -69,6 +73,12 @@ static void gdt_load(struct cpu *cpu)
 
 static void idt_load(void)
 {
+    struct table_pointer pointer = { sizeof(idt) - 1, (uint64_t)idt };
+    __asm__ volatile("lidt %0" : : "m"(pointer));
+}
+
+static void idt_fill(void)
+{
     for (unsigned i = 0; i < 256; i++) {
         uint64_t stub = trap_stubs[i];
         idt[i] = (struct idt_gate){ (uint16_t)stub,         CPU_CODE_SELECTOR,      GATE_INTERRUPT,
@@ -77,8 +87,6 @@ static void idt_load(void)
     idt[VECTOR_NMI].type |= CPU_IST_NMI;
     idt[VECTOR_DF].type |= CPU_IST_DOUBLE_FAULT;
     idt[VECTOR_MC].type |= CPU_IST_MACHINE_CHECK;
-    struct table_pointer pointer = { sizeof(idt) - 1, (uint64_t)idt };
-    __asm__ volatile("lidt %0" : : "m"(pointer));
 }
 
 static void control_registers_load(void)
@@ -96,12 +104,50 @@ static void control_registers_load(void)
 void cpu_init(void)
 {
     struct cpu *cpu = &boot_cpu;
+    for (unsigned i = 0; i < CPU_IST_COUNT; i++)
+        cpu->ist_tops[i] = (uint64_t)(ist_stacks[i].stack + CPU_IST_STACK_SIZE);
+    cpu->state = CPU_ONLINE;
+    idt_fill();
+    cpu_join(cpu);
+}
+
+void cpu_join(struct cpu *cpu)
+{
     cpu->self = cpu;
-    cpu->index = 0;
     gdt_load(cpu);
     x86_wrmsr(MSR_GS_BASE, (uint64_t)cpu);
     idt_load();
     control_registers_load();
+}
+
+struct cpu *cpu_create(void)
+{
+    struct cpu *cpu = count < CPU_MAX ? bootmem_alloc(sizeof(*cpu), NULL) : NULL;
+    for (unsigned i = 0; cpu && i < CPU_IST_COUNT; i++) {
+        uint8_t *stack = paging_create_stack(CPU_IST_STACK_SIZE);
+        if (!stack)
+            return NULL;
+        cpu->ist_tops[i] = (uint64_t)(stack + CPU_IST_STACK_SIZE);
+    }
+    if (cpu)
+        cpu->index = count;
+    return cpu;
+}
+
+void cpu_add(struct cpu *cpu)
+{
+    cpu->state = CPU_ONLINE;
+    table[count++] = cpu;
+}
+
+unsigned cpu_count(void)
+{
+    return count;
+}
+
+struct cpu *cpu_get(unsigned index)
+{
+    return table[index];
 }
 
 void cpu_interrupt_handler(void (*handler)(uint8_t vector))
@@ -135,6 +181,7 @@ void trap_handle(struct trap_frame *frame)
     }
     if (frame->vector == VECTOR_NMI) {
         cpu_this()->nmi_count++;
+        panic_check();
         return;
     }
     panic_trap(frame);

@@ -1,14 +1,17 @@
 /*
- * The processor the hypervisor runs on: its own GDT, TSS, IDT, control registers
- * and per-CPU data (reached through the GS base).
+ * The processors the hypervisor runs on: GDT, TSS, control registers and data of
+ * each (reached through the GS base), and the one IDT.
  *
  * Interrupts stay off except in cpu_idle(); their handler only records the vector
  * (cpu_interrupt_handler). NMI, #DF and #MC have stacks of their own. Every other
  * exception is a bug of ours: trap_handle() prints it and stops.
+ *
+ * A struct cpu is written by its own CPU; what others read or write of it says so.
  */
 #ifndef HV_CPU_H
 #define HV_CPU_H
 
+#include "hv/config.h"
 #include "lib/types.h"
 
 struct vcpu;
@@ -19,6 +22,9 @@ struct vcpu;
 
 enum cpu_ist { CPU_IST_NMI = 1, CPU_IST_DOUBLE_FAULT, CPU_IST_MACHINE_CHECK, CPU_IST_COUNT = 3 };
 #define CPU_IST_STACK_SIZE 8192u
+#define CPU_MAX            CONFIG_CPU_MAX
+
+enum cpu_state { CPU_STARTING, CPU_READY, CPU_ONLINE, CPU_FAILED };
 
 /* What trap_common (hv/traps.asm) leaves on the stack. */
 struct trap_frame {
@@ -41,10 +47,21 @@ struct cpu_tss {
 struct cpu {
     struct cpu *self;          /* gs:0 */
     unsigned index;            /* machine_cpu() */
+    struct vcpu *holds;        /* whose vcpu->on is this CPU, hv/loop.c */
     struct vcpu *loaded;       /* whose MSRs, debug registers and vector state are in the CPU */
     struct vcpu *current_vmcs; /* whose VMCS is current */
     bool l1_tainted;           /* hv/mitigations.h */
+    uint32_t apic_id;
+    enum cpu_state state; /* hv/cpus.c */
+    bool idle;            /* sleeps, or is about to; big lock */
+    uint64_t idle_ns;
     uint64_t nmi_count;
+    /* hv/guest.c; guest and entry_count are read by CPUs that revoke. */
+    struct vcpu *guest; /* what it executes; NULL: root mode */
+    uint64_t entry_count;
+    uint64_t kick_count;                /* how often others made it leave; written by those */
+    uint64_t flush_seen[CONFIG_VM_MAX]; /* by VM: the generation it last flushed at */
+    uint64_t ist_tops[CPU_IST_COUNT];
     uint64_t gdt[5];
     struct cpu_tss tss;
 };
@@ -59,6 +76,17 @@ static inline struct cpu *cpu_this(void)
 
 /* GDT, TSS, IDT, CR0, CR4, EFER, PAT of the boot CPU; the first call of main(). */
 void cpu_init(void);
+
+/* Another CPU's struct cpu, with stacks for exceptions; NULL: out of memory. It
+ * counts as a CPU only after cpu_add(). */
+struct cpu *cpu_create(void);
+void cpu_add(struct cpu *cpu);
+/* On the new CPU: the same as cpu_init(). */
+void cpu_join(struct cpu *cpu);
+
+/* CPUs online, and each of them, by index. */
+unsigned cpu_count(void);
+struct cpu *cpu_get(unsigned index);
 
 /* What is called, with interrupts off, for every interrupt taken in cpu_idle(). */
 void cpu_interrupt_handler(void (*handler)(uint8_t vector));

@@ -1,5 +1,6 @@
 #include "hv/dev_lapic.h"
 #include "abi/machine.h"
+#include "hv/sched.h"
 #include "hv/vm.h"
 #include "lib/string.h"
 
@@ -39,6 +40,8 @@ enum {
 #define ESR_SEND_ILLEGAL     (1u << 5)
 #define ESR_RECEIVED_ILLEGAL (1u << 6)
 #define ICR_WRITABLE         0x000ccfffu
+#define ICR_ASSERT           (1u << 14)
+#define ICR_LEVEL            (1u << 15)
 #define VECTOR_FIRST         16u
 
 static void timer_fire(struct timer *timer, uint64_t now);
@@ -146,6 +149,7 @@ void dev_lapic_request(struct vcpu *vcpu, uint8_t vector, bool level)
         return;
     set_bit(lapic->irr, vector, true);
     set_bit(lapic->tmr, vector, level);
+    sched_wake(vcpu);
 }
 
 bool dev_lapic_accepts(const struct lapic *lapic, uint8_t destination, bool logical)
@@ -241,23 +245,65 @@ static void timer_fire(struct timer *timer, uint64_t now)
     timer_set(timer, lapic->started_at + period);
 }
 
-/* ---- interrupts to itself --------------------------------------------------------- */
+/* ---- messages between vCPUs ---------------------------------------------------------- */
 
-/* Fixed and lowest-priority interrupts that reach this CPU are delivered. There
- * is no other CPU: INIT, start-up, SMI and NMI go nowhere. */
+enum { MODE_FIXED, MODE_LOWEST, MODE_INIT = 5, MODE_STARTUP };
+enum { TO_ADDRESS, TO_SELF, TO_ALL, TO_OTHERS };
+
+static bool command_reaches(struct vcpu *from, struct vcpu *to)
+{
+    const struct lapic *lapic = vm_lapic(from);
+    switch (lapic->icr_low >> 18 & 3) {
+    case TO_SELF:
+        return to == from;
+    case TO_ALL:
+        return true;
+    case TO_OTHERS:
+        return to != from;
+    }
+    return dev_lapic_accepts(vm_lapic(to), (uint8_t)(lapic->icr_high >> 24),
+                             lapic->icr_low >> 11 & 1);
+}
+
+/* INIT and start-up are carried out by the CPU that has the vCPU, before its next
+ * entry. Start-up messages to a vCPU that does not wait for one are lost, as on
+ * the bus. SMI and NMI go nowhere. */
+static void command_deliver(struct vcpu *to, uint32_t command)
+{
+    switch (command >> 8 & 7) {
+    case MODE_FIXED:
+    case MODE_LOWEST:
+        dev_lapic_request(to, (uint8_t)command, false);
+        return;
+    case MODE_INIT:
+        if ((command & ICR_LEVEL) && !(command & ICR_ASSERT))
+            return; /* the de-assertion of old */
+        to->init_requested = true;
+        to->startup_page = -1;
+        break;
+    case MODE_STARTUP:
+        if ((to->parked || to->init_requested) && to->startup_page < 0)
+            to->startup_page = (uint8_t)command;
+        break;
+    }
+    sched_wake(to);
+}
+
 static void command_send(struct vcpu *vcpu)
 {
     struct lapic *lapic = vm_lapic(vcpu);
-    uint32_t low = lapic->icr_low, mode = low >> 8 & 7, shorthand = low >> 18 & 3;
-    bool reaches = shorthand == 1 || shorthand == 2 ||
-                   (shorthand == 0 &&
-                    dev_lapic_accepts(lapic, (uint8_t)(lapic->icr_high >> 24), low >> 11 & 1));
-    if (mode > 1 || !reaches)
-        return;
-    if ((low & 0xff) < VECTOR_FIRST)
+    uint32_t command = lapic->icr_low, mode = command >> 8 & 7;
+    if (mode <= MODE_LOWEST && (command & 0xff) < VECTOR_FIRST) {
         lapic->esr |= ESR_SEND_ILLEGAL;
-    else
-        dev_lapic_request(vcpu, (uint8_t)low, false);
+        return;
+    }
+    for (unsigned i = 0; i < vcpu->vm->vcpu_count; i++) {
+        if (!command_reaches(vcpu, &vcpu->vm->vcpus[i]))
+            continue;
+        command_deliver(&vcpu->vm->vcpus[i], command);
+        if (mode == MODE_LOWEST)
+            return;
+    }
 }
 
 /* ---- registers ------------------------------------------------------------------- */

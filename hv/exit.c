@@ -1,9 +1,9 @@
 #include "hv/exit.h"
-#include "drivers/irq.h"
 #include "hv/cpuid.h"
 #include "hv/fpu.h"
 #include "hv/io.h"
 #include "hv/mitigations.h"
+#include "hv/loop.h"
 #include "hv/mmio.h"
 #include "hv/msr.h"
 #include "hv/vm.h"
@@ -19,7 +19,7 @@ static void on_nothing(struct vcpu *vcpu)
 
 static void on_interrupt(struct vcpu *vcpu)
 {
-    irq_record(vcpu->exit.vector);
+    loop_interrupt(vcpu->exit.vector);
 }
 
 /* No page of the guest there: a device, a hole, or nonsense. */
@@ -53,12 +53,16 @@ static void on_unknown(struct vcpu *vcpu)
            (unsigned long long)vcpu->exit.raw);
 }
 
+/* Only a start-up message ends a halt with interrupts off; somebody must be left
+ * to send it. */
 static void on_hlt(struct vcpu *vcpu)
 {
     vcpu_ops->skip(vcpu);
     if (vcpu_ops->get(vcpu, STATE_RFLAGS) & RFLAGS_IF)
         vcpu->halted = true;
     else
+        vcpu->parked = true;
+    if (vcpu->parked && vm_is_parked(vcpu->vm))
         vm_end(vcpu->vm, VM_END_HALTED, "halted with interrupts off");
 }
 

@@ -1,6 +1,7 @@
 /*
  * The log on the host console. A line is formatted whole and handed to the
- * serial ring at once, and to the screen where there is one, so lines of several writers do not mix.
+ * serial ring at once, and to the screen where there is one, so lines of several writers do not
+ * mix.
  */
 #include "lib/log.h"
 #include "drivers/screen.h"

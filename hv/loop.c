@@ -2,9 +2,12 @@
 #include "drivers/clock.h"
 #include "drivers/disk.h"
 #include "drivers/irq.h"
+#include "drivers/lapic.h"
 #include "drivers/serial.h"
+#include "hv/big_lock.h"
 #include "hv/config.h"
 #include "hv/cpu.h"
+#include "hv/cpus.h"
 #include "hv/exit.h"
 #include "hv/mitigations.h"
 #include "hv/sched.h"
@@ -23,7 +26,6 @@
 static struct timer tick_timer, serial_timer, disk_timer, duration_timer;
 static uint32_t duration_s;
 static bool timed_out;
-static uint64_t idle_ns;
 static unsigned tick_count;
 
 /* ---- deadlines --------------------------------------------------------------- */
@@ -83,10 +85,29 @@ bool loop_timed_out(void)
 
 uint64_t loop_idle_ns(void)
 {
-    return idle_ns;
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < cpu_count(); i++)
+        sum += cpu_get(i)->idle_ns;
+    return sum;
 }
 
 /* ---- one turn ------------------------------------------------------------------ */
+
+void loop_interrupt(uint8_t vector)
+{
+    if (vector != IRQ_VECTOR_TIMER && vector != IRQ_VECTOR_WAKE) {
+        irq_record(vector);
+        return;
+    }
+    if (vector == IRQ_VECTOR_TIMER)
+        timer_expired();
+    lapic_acknowledge();
+}
+
+static bool is_boot_cpu(void)
+{
+    return cpu_this()->index == 0;
+}
 
 /* Lets all pending interrupts in, then handles what was recorded. An entry into a
  * guest takes one at most, the one of the highest priority, so that the others
@@ -95,12 +116,8 @@ static void take_interrupts(void)
 {
     uint8_t vector;
     __asm__ volatile("sti; nop; cli" : : : "memory");
-    while (irq_take(&vector)) {
-        if (vector == IRQ_VECTOR_TIMER)
-            timer_expired();
-        else
-            disk_interrupt(vector);
-    }
+    while (is_boot_cpu() && irq_take(&vector))
+        disk_interrupt(vector);
 }
 
 static void poll_devices(uint64_t now)
@@ -120,6 +137,10 @@ static bool pump_devices(void)
         struct vm *vm = &vm_table[i];
         if (vm->state != VM_RUNNING || !dev_balloon_has_work(vm))
             continue;
+        if (vm->vcpus[0].cpu != cpu_this()->index) {
+            cpus_wake(cpu_get(vm->vcpus[0].cpu));
+            continue;
+        }
         uint64_t before = clock_now_ns();
         dev_balloon_pump(vm);
         sched_charge(&vm->vcpus[0], clock_now_ns() - before);
@@ -135,7 +156,8 @@ static bool turn(void)
     mitigations_taint();
     uint64_t now = clock_now_ns();
     timer_run(now);
-    poll_devices(now);
+    if (is_boot_cpu())
+        poll_devices(now);
     bool more = mm_step();
     more |= pump_devices();
     vm_reap();
@@ -157,12 +179,33 @@ static bool ends_turn(enum exit_kind kind)
     return kind == EXIT_INTERRUPT || kind == EXIT_TIMER || kind == EXIT_PAUSE;
 }
 
+/* Carries out what other vCPUs asked for. False: it waits for a start-up message. */
+static bool take_messages(struct vcpu *vcpu)
+{
+    if (vcpu->init_requested) {
+        dev_lapic_destroy(vcpu);
+        dev_lapic_init(vcpu);
+        vcpu->init_requested = vcpu->halted = false;
+        vcpu->parked = true;
+    }
+    if (vcpu->parked && vcpu->startup_page >= 0) {
+        vcpu_ops->reset_real(vcpu, (uint8_t)vcpu->startup_page);
+        vcpu->parked = vcpu->halted = false;
+    }
+    vcpu->startup_page = -1;
+    return !vcpu->parked;
+}
+
 /* Runs the vCPU for some exits, or until an interrupt of the host or the end of
  * its readiness. */
 static void run_vcpu(struct vcpu *vcpu)
 {
     uint64_t before = clock_now_ns();
+    vcpu->on = cpu_this()->index;
+    cpu_this()->holds = vcpu;
     for (unsigned i = 0; i < EXITS_PER_TURN && sched_is_runnable(vcpu); i++) {
+        if (!take_messages(vcpu))
+            break;
         deliver_interrupt(vcpu);
         timer_arm(); /* the guest may have set its timer */
         vcpu_ops->run(vcpu);
@@ -174,24 +217,69 @@ static void run_vcpu(struct vcpu *vcpu)
     sched_charge(vcpu, clock_now_ns() - before);
 }
 
+/* With several CPUs a vCPU's state stays in one only while it is that one's
+ * choice: others may take it over then, or take its VM down. */
+static void unload_unless(const struct vcpu *chosen)
+{
+    struct vcpu *vcpu = cpu_this()->holds;
+    if (cpu_count() == 1 || !vcpu || vcpu == chosen)
+        return;
+    vcpu_ops->unload(vcpu);
+    vcpu->on = VCPU_ON_NONE;
+    cpu_this()->holds = NULL;
+}
+
 static void idle(uint64_t since)
 {
+    struct cpu *cpu = cpu_this();
     timer_arm();
+    cpu->idle = true;
+    big_lock_release();
     cpu_idle();
-    idle_ns += clock_now_ns() - since;
+    cpu->idle_ns += clock_now_ns() - since;
+    big_lock_take();
+    cpu->idle = false;
+}
+
+static void loop_once(void)
+{
+    const struct vcpu *vcpu = cpu_this()->holds;
+    if (vcpu && vcpu->vm->state != VM_RUNNING)
+        unload_unless(NULL);
+    bool more = turn();
+    uint64_t now = clock_now_ns();
+    struct vcpu *next = sched_pick(now);
+    unload_unless(next);
+    if (next)
+        run_vcpu(next);
+    else if (!more && !(is_boot_cpu() && vm_all_ended()))
+        idle(now);
+}
+
+/* What creating the VMs has left in this CPU. */
+static void unload_all(void)
+{
+    for (unsigned i = 0; i < vm_table_count; i++)
+        for (unsigned k = 0; k < vm_table[i].vcpu_count; k++)
+            if (cpu_count() > 1 && vm_table[i].vcpus[k].vendor)
+                vcpu_ops->unload(&vm_table[i].vcpus[k]);
 }
 
 void loop_run(void)
 {
-    while (!vm_all_ended()) {
-        bool more = turn();
-        uint64_t now = clock_now_ns();
-        struct vcpu *vcpu = sched_pick(now);
-        if (vcpu)
-            run_vcpu(vcpu);
-        else if (!more && !vm_all_ended())
-            idle(now);
-    }
+    unload_all();
+    cpus_release();
+    while (!vm_all_ended())
+        loop_once();
+}
+
+_Noreturn void loop_join(void)
+{
+    big_lock_take();
+    timer_join();
+    sched_join();
+    for (;;)
+        loop_once();
 }
 
 void loop_service(void)

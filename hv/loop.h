@@ -1,11 +1,15 @@
 /*
- * The loop of a CPU: takes recorded interrupts, runs deadlines, gives the memory
+ * The loop of every CPU: takes recorded interrupts, runs deadlines, gives the memory
  * core a step, does a bounded share of every VM's device work, picks a vCPU, runs
  * it and handles its exit; idles when nobody can do anything.
  *
  * Interrupts are taken at VM exits, at the top of a turn and in idle only, and
  * handlers just record. Nothing waits in here: a vCPU that has to wait sleeps and
- * others run.
+ * others run. All of it is under the big lock.
+ *
+ * Devices, the tick and the end of the run are the boot CPU's; a VM's device work
+ * is done by the CPU whose queue has the VM's first vCPU, so that this vCPU is not
+ * inside its guest meanwhile.
  */
 #ifndef HV_LOOP_H
 #define HV_LOOP_H
@@ -13,11 +17,20 @@
 #include "lib/types.h"
 
 struct config_host;
+struct vcpu;
+
+/* What an interrupt of the host does: a device's is recorded, the timer's and
+ * another CPU's wake-up have done their work by coming. */
+void loop_interrupt(uint8_t vector);
 
 void loop_init(const struct config_host *config);
 
-/* Runs until every VM has ended and its memory is given back. */
+/* The boot CPU: lets the others go, and runs until every VM has ended and its
+ * memory is given back. */
 void loop_run(void);
+
+/* Every other CPU: for ever. */
+_Noreturn void loop_join(void);
 
 /* One turn without running a guest, interrupts taken: for boot time (images are
  * being loaded and wait for memory). */
@@ -26,7 +39,7 @@ void loop_service(void);
 /* The run's time was over before all VMs had ended. */
 bool loop_timed_out(void);
 
-/* Time in which nothing could run, ns. */
+/* Time in which nothing could run, ns, of all CPUs. */
 uint64_t loop_idle_ns(void);
 
 #endif

@@ -6,7 +6,9 @@
 #include "drivers/clock.h"
 #include "hv/bootmem.h"
 #include "hv/cpu.h"
+#include "hv/guest.h"
 #include "hv/machine.h"
+#include "hv/sched.h"
 #include "hv/telemetry.h"
 #include "hv/vm.h"
 #include "hv/x86.h"
@@ -32,10 +34,6 @@ void *machine_frame_map(pfn_t frame)
     return bootmem_map(pfn_to_hpa(frame));
 }
 
-/* A CPU that is inside the VM's guest mode has to be kicked and waited for; a
- * CPU in root mode has acknowledged by being there, and compares generations,
- * after a full barrier, before it enters the VM again. The only CPU there is
- * executes this. */
 void machine_flush_vm(struct mm_vm *mm)
 {
     struct vm *vm = mm_vm_context(mm);
@@ -43,6 +41,7 @@ void machine_flush_vm(struct mm_vm *mm)
         return; /* has never been entered */
     __atomic_fetch_add(&vm->flush_generation, 1, __ATOMIC_SEQ_CST);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    guest_evict(vm);
 }
 
 uint64_t machine_time_ns(void)
@@ -63,6 +62,7 @@ void *machine_dma_alloc(size_t size, hpa_t *address)
 void machine_vcpu_wake(struct mm_vcpu *vcpu)
 {
     vcpu->waiting = MM_WAIT_NONE;
+    sched_wake((struct vcpu *)vcpu);
 }
 
 void machine_vm_stop(struct mm_vm *mm, enum mm_stop_reason reason)

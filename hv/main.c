@@ -11,6 +11,7 @@
 #include "hv/bootmem.h"
 #include "hv/cpu.h"
 #include "hv/display.h"
+#include "hv/cpus.h"
 #include "hv/fpu.h"
 #include "hv/loop.h"
 #include "hv/machine.h"
@@ -53,7 +54,7 @@ static void interrupts_start(const struct boot_info *info)
 {
     if (!irq_init(hpa(info->rsdp), paging_map_device))
         stop("no interrupt controller");
-    cpu_interrupt_handler(irq_record);
+    cpu_interrupt_handler(loop_interrupt);
     clock_init();
 }
 
@@ -140,9 +141,10 @@ _Noreturn void main(struct boot_info *info)
     display_start(info); /* the screen, beside the serial console */
     power_init(hpa(info->rsdp));
     virtualization_start(host); /* the vendor's, or a line naming what is missing */
-    interrupts_start(info); /* APICs and clock */
-    memory_start(host);     /* the memory core takes over what is left */
-    swap_start(host);       /* disks, swap area */
+    interrupts_start(info);     /* APICs and clock */
+    cpus_start(info);           /* the other CPUs; the big lock is ours from here on */
+    memory_start(host);         /* the memory core takes over what is left */
+    swap_start(host);           /* disks, swap area */
     sched_init(host->slice_ms);
     loop_init(host);     /* tick, duration */
     vm_create_all(info); /* guests, loaded and ready */

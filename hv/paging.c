@@ -8,6 +8,7 @@
 #include "hv/cpu.h"
 #include "hv/x86.h"
 #include "lib/assert.h"
+#include "lib/string.h"
 
 #define CPUID_EXT_EDX_1GIB (1u << 26)
 #define MAPPED_END         (512 * GIB) /* direct map: one PML4 entry */
@@ -18,6 +19,7 @@ enum level { LEVEL_4K = 0, LEVEL_2M = 1, LEVEL_1G = 2, LEVEL_ROOT = 3 };
 extern uint8_t hv_image_start[], hv_text_end[], hv_rodata_start[], hv_data_start[], hv_image_end[];
 
 static uint64_t *root;
+static uint64_t stack_next = HV_STACK_BASE;
 
 static uint64_t level_bytes(enum level level)
 {
@@ -149,4 +151,44 @@ void *paging_map_device(hpa_t address, size_t size)
         x86_invlpg(HV_DEVICE_BASE + at);
     }
     return (void *)(HV_DEVICE_BASE + address.v);
+}
+
+uint8_t *paging_create_stack(size_t bytes)
+{
+    uint64_t start = stack_next + PAGE_SIZE; /* above the guard */
+    for (size_t at = 0; at < bytes; at += PAGE_SIZE) {
+        hpa_t frame;
+        if (!bootmem_alloc(PAGE_SIZE, &frame) ||
+            !map(start + at, frame.v, LEVEL_4K, PTE_WRITE | PTE_NX | PTE_GLOBAL))
+            return NULL;
+    }
+    stack_next = start + bytes;
+    return (uint8_t *)start;
+}
+
+bool paging_is_stack(uint64_t address)
+{
+    return address >= HV_STACK_BASE && address < stack_next;
+}
+
+uint64_t paging_root(void)
+{
+    return bootmem_address(root).v;
+}
+
+uint64_t paging_create_startup_root(void)
+{
+    hpa_t top, pointers, directory;
+    uint64_t *tables[3] = { bootmem_alloc(PAGE_SIZE, &top), bootmem_alloc(PAGE_SIZE, &pointers),
+                            bootmem_alloc(PAGE_SIZE, &directory) };
+    if (!tables[0] || !tables[1] || !tables[2])
+        return 0;
+    /* So that stacks made later are in both. */
+    if (!entry_find(HV_STACK_BASE, LEVEL_1G))
+        return 0;
+    memcpy(tables[0], root, PAGE_SIZE);
+    tables[0][0] = pointers.v | PTE_PRESENT | PTE_WRITE;
+    tables[1][0] = directory.v | PTE_PRESENT | PTE_WRITE;
+    tables[2][0] = PTE_PRESENT | PTE_WRITE | PTE_LARGE;
+    return top.v;
 }

@@ -1,12 +1,15 @@
 /*
  * Dying in order. Nothing here allocates or waits for a lock; a fault inside the
- * dump itself ends at once (depth).
+ * dump itself ends at once. The first CPU that dies stops the others; one that
+ * dies besides stops itself.
  */
 #include "hv/panic.h"
 #include "drivers/serial.h"
 #include "hv/cpu.h"
 #include "hv/display.h"
+#include "hv/cpus.h"
 #include "hv/log.h"
+#include "hv/paging.h"
 #include "hv/power.h"
 #include "hv/symbols.h"
 #include "hv/x86.h"
@@ -19,7 +22,8 @@
 
 extern uint8_t hv_image_start[], hv_image_end[];
 
-static unsigned depth;
+#define NOBODY (~0u)
+static unsigned dying = NOBODY; /* index of the CPU */
 
 static const char *const exception_names[32] = {
     "divide error",
@@ -57,11 +61,15 @@ static void print_address(const char *what, uint64_t address)
         log_error("  %s %016llx", what, (unsigned long long)address);
 }
 
-/* Two words at address are in our own image, where all stacks lie. */
+/* Two words at address are in our own image, where the boot CPU's stacks lie, or
+ * in the stacks of the others. */
 static bool is_ours(uint64_t address)
 {
-    return address % 8 == 0 && address >= (uint64_t)hv_image_start &&
-           address <= (uint64_t)hv_image_end - 16;
+    if (address % 8 != 0)
+        return false;
+    if (paging_is_stack(address))
+        return true;
+    return address >= (uint64_t)hv_image_start && address <= (uint64_t)hv_image_end - 16;
 }
 
 /* A frame pointer is followed only while it points into a stack, and upwards. */
@@ -99,10 +107,29 @@ static _Noreturn void finish(const char *reason)
     power_off(1);
 }
 
+static _Noreturn void stop_here(void)
+{
+    for (;;)
+        __asm__ volatile("cli; hlt");
+}
+
+void panic_check(void)
+{
+    unsigned who = __atomic_load_n(&dying, __ATOMIC_RELAXED);
+    if (who != NOBODY && who != cpu_this()->index)
+        stop_here();
+}
+
 static void begin(void)
 {
     __asm__ volatile("cli");
-    if (__atomic_fetch_add(&depth, 1, __ATOMIC_RELAXED) > 0) {
+    unsigned who = NOBODY;
+    if (__atomic_compare_exchange_n(&dying, &who, cpu_this()->index, false, __ATOMIC_RELAXED,
+                                    __ATOMIC_RELAXED)) {
+        cpus_stop_others();
+    } else if (who != cpu_this()->index) {
+        stop_here();
+    } else {
         log_line(LOG_INFO, "ballast: result failed: panic: fault inside a panic");
         serial_flush();
         power_off(1);
@@ -138,9 +165,12 @@ static void print_registers(const struct trap_frame *f)
     log_error("  cr4 %016llx  cpu %u", (unsigned long long)x86_read_cr4(), cpu_this()->index);
 }
 
+/* Stacks of other CPUs have nothing unmapped but their guards. */
 static bool is_stack_guard(uint64_t address)
 {
     uint8_t *guard;
+    if (paging_is_stack(address))
+        return true;
     for (unsigned i = 0; (guard = cpu_stack_guard(i)) != NULL; i++)
         if (address - (uint64_t)guard < PAGE_SIZE)
             return true;

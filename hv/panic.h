@@ -14,4 +14,7 @@ struct trap_frame;
 /* An exception of the hypervisor's own. */
 _Noreturn void panic_trap(const struct trap_frame *frame);
 
+/* For the NMI handler: does not return when another CPU is dying. */
+void panic_check(void);
+
 #endif

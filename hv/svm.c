@@ -17,9 +17,11 @@
 #include "hv/cpu.h"
 #include "hv/exception.h"
 #include "hv/fpu.h"
+#include "hv/guest.h"
 #include "hv/svm_vcpu.h"
 #include "hv/vm.h"
 #include "lib/log.h"
+#include "lib/string.h"
 
 #define DR6_STEP (1ull << 14) /* BS */
 
@@ -116,6 +118,27 @@ static void load(struct vcpu *vcpu)
     cpu->loaded = vcpu;
 }
 
+static void unload(struct vcpu *vcpu)
+{
+    struct cpu *cpu = cpu_this();
+    if (cpu->loaded != vcpu)
+        return;
+    registers_save(vcpu);
+    cpu->loaded = NULL;
+}
+
+static void reset_real(struct vcpu *vcpu, uint8_t page)
+{
+    struct svm *svm = vcpu->vendor;
+    svm->event = 0;
+    svm->cr4_mce = 0;
+    svm->triple_fault = false;
+    svm->generation = 0; /* its ASID went with the old control block */
+    memset(vcpu->regs, 0, sizeof(vcpu->regs));
+    vcpu->regs[REG_RDX] = x86_cpuid(1, 0).eax;
+    svm_state_reset_real(vcpu, page);
+}
+
 /* ---- running -------------------------------------------------------------------- */
 
 static void asid_take(struct svm *svm, struct svm_cpu *cpu)
@@ -130,15 +153,16 @@ static void asid_take(struct svm *svm, struct svm_cpu *cpu)
     svm->cpu = cpu_this()->index;
 }
 
-/* P3: the barrier orders this CPU's look at the generation after its last use of
- * an old translation, and before the entry. */
+/* Between guest_enter() and the entry: P3, hv/guest.h. Translations are tagged by
+ * vCPU here, so that each vCPU remembers for itself; on another CPU it gets another
+ * ASID. */
 static void flush_if_revoked(struct vcpu *vcpu)
 {
     struct svm *svm = vcpu->vendor;
     struct svm_cpu *cpu = svm_cpu_this();
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     uint64_t generation = __atomic_load_n(&vcpu->vm->flush_generation, __ATOMIC_ACQUIRE);
-    bool flush = svm->flush_needed || vcpu->flush_seen != generation;
+    bool flush = svm->flush_needed || svm->flush_seen != generation;
     bool owned = svm->generation == cpu->generation && svm->cpu == cpu_this()->index;
     svm->vmcb->tlb_control = TLB_KEEP;
     if (!owned || (flush && !(svm_config.features & SVM_FEATURE_FLUSH)))
@@ -146,7 +170,7 @@ static void flush_if_revoked(struct vcpu *vcpu)
     else if (flush)
         svm->vmcb->tlb_control = TLB_FLUSH_ASID;
     svm->flush_needed = false;
-    vcpu->flush_seen = generation;
+    svm->flush_seen = generation;
 }
 
 static void run(struct vcpu *vcpu)
@@ -157,12 +181,14 @@ static void run(struct vcpu *vcpu)
     if (svm->triple_fault)
         return;
     load(vcpu);
-    flush_if_revoked(vcpu);
     vmcb->event = svm->event;
     svm->event = 0;
     vmcb->rax = vcpu->regs[REG_RAX];
     vmcb->cr2 = vcpu->cr2;
+    guest_enter(vcpu);
+    flush_if_revoked(vcpu);
     svm_enter(vcpu->regs, svm->address.v, svm_cpu_this()->host_vmcb.v);
+    guest_leave();
     vcpu->regs[REG_RAX] = vmcb->rax;
     vcpu->cr2 = vmcb->cr2;
     svm_exit_decode(vcpu);
@@ -236,6 +262,9 @@ static bool can_interrupt(struct vcpu *vcpu)
 const struct vcpu_ops svm_ops = {
     .name = "AMD-V",
     .cpu_enable = cpu_enable,
+    .cpu_join = cpu_enable,
+    .reset_real = reset_real,
+    .unload = unload,
     .create = create,
     .destroy = destroy,
     .run = run,

@@ -150,6 +150,8 @@ enum svm_exit { SVM_EXITS(SVM_EXIT_ENUM) SVM_EXIT_LISTED = 0x90 };
 #define SEGMENT_CODE_32  0x0c9bu
 #define SEGMENT_DATA_32  0x0c93u
 #define SEGMENT_LDT      0x0082u
+#define SEGMENT_CODE_REAL 0x009bu
+#define SEGMENT_DATA_REAL 0x0093u
 #define SEGMENT_TSS_BUSY 0x008bu
 #define SEGMENT_LONG     (1u << 9)
 #define SEGMENT_BIG      (1u << 10)

@@ -64,6 +64,19 @@ void svm_state_init(struct vcpu *vcpu)
     vmcb->rflags = RFLAGS_FIXED;
 }
 
+/* APM volume 2, table 14-1, and 15.27.8 for CS. CD and NW stay off: they would be
+ * no use to anybody. */
+void svm_state_reset_real(struct vcpu *vcpu, uint8_t page)
+{
+    struct vmcb *vmcb = svm_vmcb(vcpu);
+    svm_state_init(vcpu);
+    vmcb->cs = segment((uint16_t)(page << 8), SEGMENT_CODE_REAL, 0xffff);
+    vmcb->cs.base = (uint64_t)page << 12;
+    vmcb->es = vmcb->ss = vmcb->ds = vmcb->fs = vmcb->gs = segment(0, SEGMENT_DATA_REAL, 0xffff);
+    vmcb->gdtr.limit = vmcb->idtr.limit = 0xffff;
+    vmcb->cr0 = CR0_ET;
+}
+
 /* States that are one 64-bit field of the VMCB. */
 #define FIELD(name) offsetof(struct vmcb, name)
 static const uint16_t fields[STATE_COUNT] = {

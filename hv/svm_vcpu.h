@@ -29,6 +29,7 @@ struct svm_cpu {
 struct svm {
     struct vmcb *vmcb;
     hpa_t address;       /* of the VMCB */
+    uint64_t flush_seen; /* the VM's flush generation its ASID was last flushed at */
     bool flush_needed;   /* translations of this vCPU must go before it runs again */
     bool triple_fault;   /* an exception while delivering a double fault */
     uint64_t event;      /* to deliver at the next entry, in EVENTINJ's format; 0: none */
@@ -55,6 +56,8 @@ void svm_save_host(uint64_t vmcb); /* VMSAVE */
 
 /* svm_state.c: a new VMCB in the state of a PVH entry. */
 void svm_state_init(struct vcpu *vcpu);
+/* svm_state.c: real mode at page << 12. */
+void svm_state_reset_real(struct vcpu *vcpu, uint8_t page);
 uint64_t svm_state_get(struct vcpu *vcpu, enum vcpu_state what);
 void svm_state_set(struct vcpu *vcpu, enum vcpu_state what, uint64_t value);
 

@@ -2,6 +2,7 @@
 #include "drivers/clock.h"
 #include "drivers/serial.h"
 #include "hv/boot_info.h"
+#include "hv/cpu.h"
 #include "hv/loop.h"
 #include "hv/mitigations.h"
 #include "hv/telemetry_record.h"
@@ -124,6 +125,20 @@ static uint64_t larger(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
+static void put_cpus(void)
+{
+    json_array(&record_json, "cpus");
+    for (unsigned i = 0; i < cpu_count(); i++) {
+        const struct cpu *cpu = cpu_get(i);
+        json_object(&record_json, NULL);
+        json_number(&record_json, "idle_us", cpu->idle_ns / 1000);
+        json_number(&record_json, "entries", cpu->entry_count);
+        json_number(&record_json, "kicks", cpu->kick_count);
+        json_object_end(&json);
+    }
+    json_array_end(&json);
+}
+
 static void sample(void)
 {
     uint64_t values[MM_HOST_COUNTER_COUNT];
@@ -137,6 +152,7 @@ static void sample(void)
     json_object(&record_json, "host");
     json_string(&record_json, "state", mm_state_name(mm_host_state()));
     json_number(&record_json, "idle_us", loop_idle_ns() / 1000);
+    put_cpus();
     put_counters(host_names, values, MM_HOST_COUNTER_COUNT, false);
     json_object_end(&record_json);
     json_array(&record_json, "vms");
@@ -223,6 +239,7 @@ static void put_machine(uint64_t memory)
     json_number(&record_json, "tsc_hz", clock_tsc_hz());
     json_number(&record_json, "lapic_hz", clock_lapic_hz());
     json_number(&record_json, "memory", memory);
+    json_number(&record_json, "cpus", cpu_count());
     json_object_end(&record_json);
 }
 
@@ -235,6 +252,7 @@ static void put_vm_start(const struct vm *vm)
     json_number(&record_json, "memory", c->memory >> PAGE_SHIFT);
     json_number(&record_json, "reserve", c->reserve >> PAGE_SHIFT);
     json_number(&record_json, "limit", c->limit >> PAGE_SHIFT);
+    json_number(&record_json, "vcpus", c->vcpus);
     json_number(&record_json, "shares", c->shares);
     json_number(&record_json, "cpu_shares", c->cpu_shares);
     json_string(&record_json, "group", c->share_group);

@@ -1,9 +1,24 @@
 #include "hv/timer.h"
 #include "drivers/clock.h"
 #include "drivers/irq.h"
+#include "hv/cpu.h"
 
-static struct list_node timers = { &timers, &timers };
-static uint64_t armed_for = TIMER_NEVER;
+/* By CPU. */
+static struct queue {
+    struct list_node timers;
+    uint64_t armed_for;
+} queues[CPU_MAX] = { { { &queues[0].timers, &queues[0].timers }, TIMER_NEVER } };
+
+static struct queue *own(void)
+{
+    return &queues[cpu_this()->index];
+}
+
+void timer_join(void)
+{
+    list_init(&own()->timers);
+    own()->armed_for = TIMER_NEVER;
+}
 
 static struct timer *timer_of(struct list_node *node)
 {
@@ -30,8 +45,8 @@ void timer_set(struct timer *timer, uint64_t deadline)
     if (deadline == TIMER_NEVER)
         return;
     timer->deadline = deadline;
-    struct list_node *at = timers.next;
-    while (at != &timers && timer_of(at)->deadline <= deadline)
+    struct list_node *timers = &own()->timers, *at = timers->next;
+    while (at != timers && timer_of(at)->deadline <= deadline)
         at = at->next;
     list_insert_before(at, &timer->link);
 }
@@ -43,10 +58,10 @@ bool timer_is_armed(const struct timer *timer)
 
 void timer_run(uint64_t now)
 {
-    struct list_node due;
+    struct list_node due, *timers = &own()->timers;
     list_init(&due);
-    while (!list_is_empty(&timers) && timer_of(timers.next)->deadline <= now)
-        list_append(&due, list_pop(&timers));
+    while (!list_is_empty(timers) && timer_of(timers->next)->deadline <= now)
+        list_append(&due, list_pop(timers));
     for (struct list_node *node = list_pop(&due); node; node = list_pop(&due)) {
         timer_of(node)->deadline = TIMER_NEVER;
         timer_of(node)->fire(timer_of(node), now);
@@ -55,20 +70,21 @@ void timer_run(uint64_t now)
 
 uint64_t timer_next(void)
 {
-    return list_is_empty(&timers) ? TIMER_NEVER : timer_of(timers.next)->deadline;
+    const struct list_node *timers = &own()->timers;
+    return list_is_empty(timers) ? TIMER_NEVER : timer_of(timers->next)->deadline;
 }
 
 void timer_expired(void)
 {
-    armed_for = TIMER_NEVER;
+    own()->armed_for = TIMER_NEVER;
 }
 
 void timer_arm(void)
 {
     uint64_t next = timer_next();
-    if (next == armed_for)
+    if (next == own()->armed_for)
         return;
-    armed_for = next;
+    own()->armed_for = next;
     uint64_t now = clock_now_ns();
     uint64_t ahead = next > now ? next - now : 0;
     if (next == TIMER_NEVER)

@@ -5,7 +5,8 @@
  *
  * Invariant: an armed timer is on the list, the list is sorted by deadline, and
  * equal deadlines fire in the order they were set. Timers fire from the CPU loop
- * (timer_run), never from an interrupt. Locks: none; the list belongs to its CPU.
+ * (timer_run), never from an interrupt, on the CPU that armed them last. Locks: the
+ * big lock; a timer may be moved or cancelled from any CPU.
  */
 #ifndef HV_TIMER_H
 #define HV_TIMER_H
@@ -26,6 +27,9 @@ struct timer {
     void *context;
 };
 
+/* Before the first timer of a CPU other than the boot CPU. */
+void timer_join(void);
+
 void timer_init(struct timer *timer, void (*fire)(struct timer *timer, uint64_t now),
                 void *context);
 /* Arms, or moves, the timer. TIMER_NEVER cancels. */
@@ -43,7 +47,7 @@ uint64_t timer_next(void);
 /* Programs the local APIC timer for the earliest deadline, when it changed. */
 void timer_arm(void);
 
-/* The hardware timer has fired: the next timer_arm() programs it again. */
+/* This CPU's hardware timer has fired: the next timer_arm() programs it again. */
 void timer_expired(void);
 
 #endif

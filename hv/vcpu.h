@@ -86,6 +86,7 @@ struct vcpu_exit {
 };
 
 #define VCPU_NO_EVENT 0xffffffffu
+#define VCPU_ON_NONE  0xffffffffu
 
 struct vcpu {
     struct mm_vcpu mm;      /* the core's part; first, so that mm_vcpu -> vcpu is a cast */
@@ -96,9 +97,14 @@ struct vcpu {
     void *fpu;              /* XSAVE area */
     uint64_t xcr0;
     uint64_t cr2;           /* the guest's; run() loads and stores it */
-    uint64_t flush_seen;    /* the VM's flush generation this vCPU last entered with */
 
     bool halted;
+    /* Messages of other vCPUs (hv/dev_lapic.c), taken before the next entry. */
+    bool parked;            /* waits for a start-up message */
+    bool init_requested;
+    int startup_page;       /* -1: none */
+    unsigned cpu;           /* whose run queue it is in */
+    unsigned on;            /* the CPU that may hold some of its state, or VCPU_ON_NONE */
     uint64_t pass, stride;  /* stride scheduling, hv/sched.c */
     uint64_t run_ns;
     uint64_t exits[EXIT_KIND_COUNT];
@@ -113,11 +119,19 @@ struct vcpu_ops {
     /* Turns virtualization on on this CPU. False: a line naming the missing
      * feature was logged. */
     bool (*cpu_enable)(void);
+    /* The same on a further CPU, which has to offer what the first one does. */
+    bool (*cpu_join)(void);
     /* Control block for a vCPU of vm in the state of a PVH entry (32-bit
      * protected mode, paging off, flat segments). */
     bool (*create)(struct vcpu *vcpu);
     void (*destroy)(struct vcpu *vcpu);
-    /* Runs the guest until the next exit and decodes that into vcpu->exit. */
+    /* State after INIT and a start-up message: real mode at page << 12. */
+    void (*reset_real)(struct vcpu *vcpu, uint8_t page);
+    /* All state out of this CPU and into memory: another CPU may use the vCPU
+     * then. */
+    void (*unload)(struct vcpu *vcpu);
+    /* Runs the guest until the next exit and decodes that into vcpu->exit. The
+     * guest executes between guest_enter() and guest_leave(), hv/guest.h. */
     void (*run)(struct vcpu *vcpu);
     uint64_t (*get)(struct vcpu *vcpu, enum vcpu_state what);
     void (*set)(struct vcpu *vcpu, enum vcpu_state what, uint64_t value);

@@ -1,6 +1,8 @@
 #include "hv/vm.h"
 #include "abi/machine.h"
 #include "hv/bootmem.h"
+#include "hv/cpu.h"
+#include "hv/guest.h"
 #include "hv/pvh.h"
 #include "hv/report.h"
 #include "hv/sched.h"
@@ -49,6 +51,8 @@ static void vm_close(struct vm *vm)
         dev_lapic_destroy(&vm->vcpus[i]);
         sched_remove(&vm->vcpus[i]);
         vcpu_ops->destroy(&vm->vcpus[i]);
+        if (cpu_this()->holds == &vm->vcpus[i])
+            cpu_this()->holds = NULL;
     }
     if (vm->end == VM_END_NONE)
         return;
@@ -59,12 +63,24 @@ static void vm_close(struct vm *vm)
     telemetry_vm_end(vm);
 }
 
+static bool is_elsewhere(const struct vm *vm)
+{
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        if (vm->vcpus[i].on != VCPU_ON_NONE && vm->vcpus[i].on != cpu_this()->index)
+            return true;
+    return false;
+}
+
 void vm_reap(void)
 {
     for (unsigned i = 0; i < vm_table_count; i++) {
         struct vm *vm = &vm_table[i];
         if (vm->state != VM_ENDING)
             continue;
+        if (!vm->closed && is_elsewhere(vm)) {
+            guest_kick(vm); /* whoever leaves last comes by here */
+            continue;
+        }
         if (!vm->closed)
             vm_close(vm);
         if (!mm_vm_destroy(vm->mm))
@@ -78,6 +94,14 @@ bool vm_all_ended(void)
 {
     for (unsigned i = 0; i < vm_table_count; i++)
         if (vm_table[i].state == VM_RUNNING || vm_table[i].state == VM_ENDING)
+            return false;
+    return true;
+}
+
+bool vm_is_parked(const struct vm *vm)
+{
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        if (!vm->vcpus[i].parked || vm->vcpus[i].init_requested || vm->vcpus[i].startup_page >= 0)
             return false;
     return true;
 }
@@ -142,7 +166,7 @@ static bool vm_admit(struct vm *vm)
         .shares = c->shares,
         .salt = vm_salt(vm),
         .balloon = c->balloon,
-        .vcpu_count = VM_VCPU_MAX,
+        .vcpu_count = c->vcpus,
     };
     enum mm_admission answer = mm_vm_create(&config, &vm->mm, &sum);
     if (answer == MM_ADMIT_OK)
@@ -159,9 +183,11 @@ static bool vm_admit(struct vm *vm)
 
 static bool vm_create_vcpus(struct vm *vm)
 {
-    for (unsigned i = 0; i < VM_VCPU_MAX; i++) {
+    for (unsigned i = 0; i < vm->config->vcpus && i < VM_VCPU_MAX; i++) {
         struct vcpu *vcpu = &vm->vcpus[i];
         vcpu->vm = vm;
+        vcpu->startup_page = -1;
+        vcpu->parked = i > 0;
         mm_vcpu_init(&vcpu->mm, vm->mm, i);
         if (!vcpu_ops->create(vcpu))
             return false;

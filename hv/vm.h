@@ -24,7 +24,7 @@
 #include "hv/seam.h"
 #include "hv/vcpu.h"
 
-#define VM_VCPU_MAX   1u
+#define VM_VCPU_MAX   CONFIG_VCPU_MAX
 #define VM_REASON_MAX 160u
 
 enum vm_state { VM_UNUSED, VM_REFUSED, VM_RUNNING, VM_ENDING, VM_ENDED };
@@ -54,8 +54,7 @@ struct vm {
     struct vcpu vcpus[VM_VCPU_MAX];
     struct lapic lapics[VM_VCPU_MAX]; /* by vCPU index */
     unsigned vcpu_count;
-    /* Grows when translations were revoked; a CPU compares it, after a full
-     * barrier, with vcpu->flush_seen before it enters the VM (P3). */
+    /* Grows when translations were revoked: hv/guest.h. */
     uint64_t flush_generation;
 
     struct seam seam;
@@ -82,11 +81,15 @@ void vm_create_all(const struct boot_info *boot);
 void vm_end(struct vm *vm, enum vm_end end, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Gives back the memory of VMs that ended, as far as that is possible now. */
+/* Gives back the memory of VMs that ended, as far as that is possible now: not
+ * while another CPU holds state of one of their vCPUs. */
 void vm_reap(void);
 
 /* No VM runs or is being taken down. */
 bool vm_all_ended(void);
+
+/* None of its vCPUs will run again. */
+bool vm_is_parked(const struct vm *vm);
 
 /* Ended by itself with status 0 and no page differed. */
 bool vm_is_good(const struct vm *vm);

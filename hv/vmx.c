@@ -5,7 +5,8 @@
  *   current  its VMCS is the one VMREAD and VMWRITE reach
  *
  * A vCPU stays loaded after its exit, until another one runs; all functions make
- * the VMCS current first. One CPU at this stage: a VMCS never moves.
+ * the VMCS current first. A VMCS that was current on a CPU is that CPU's until it is
+ * cleared (SDM volume 3, 24.1), which unload() does before another CPU may have it.
  */
 #include "hv/vmx.h"
 #include "hv/bootmem.h"
@@ -13,6 +14,7 @@
 #include "hv/exception.h"
 #include "hv/fpu.h"
 #include "hv/mitigations.h"
+#include "hv/guest.h"
 #include "hv/vm.h"
 #include "hv/vmx_vcpu.h"
 #include "lib/log.h"
@@ -47,6 +49,12 @@ static bool cpu_enable(void)
 {
     fpu_init();
     return vmx_setup();
+}
+
+static bool cpu_enable_further(void)
+{
+    fpu_init();
+    return vmx_setup_join();
 }
 
 /* ---- create, destroy ---------------------------------------------------------- */
@@ -85,6 +93,16 @@ void vmx_flush_guest_tlb(struct vcpu *vcpu)
            VMX_OK);
 }
 
+/* What this CPU kept of the vCPU when it was here last is out of date. */
+static void arrive(struct vcpu *vcpu)
+{
+    struct vmx *vmx = vcpu->vendor;
+    vmx->host_cpu = cpu_this()->index;
+    vmx->flush_needed = true;
+    vmx_state_host_cpu();
+    vmx_flush_guest_tlb(vcpu);
+}
+
 void vmx_make_current(struct vcpu *vcpu)
 {
     struct cpu *cpu = cpu_this();
@@ -93,6 +111,8 @@ void vmx_make_current(struct vcpu *vcpu)
         return;
     ensure(vmx_pointer_load(vmx->vmcs.v) == VMX_OK);
     cpu->current_vmcs = vcpu;
+    if (vmx->host_cpu != cpu->index)
+        arrive(vcpu);
 }
 
 bool vmx_is_loaded(const struct vcpu *vcpu)
@@ -108,6 +128,7 @@ static bool create(struct vcpu *vcpu)
     hpa_t vmcs = block->vmx.vmcs;
     block->vmx = (struct vmx){
         .vmcs = vmcs,
+        .host_cpu = cpu_this()->index,
         .flush_needed = true,
         .eptp = mm_vm_root(vcpu->mm.vm).v | vmx_config.eptp_bits,
         .proc = vmx_config.proc,
@@ -191,20 +212,40 @@ static void load(struct vcpu *vcpu)
     cpu->loaded = vcpu;
 }
 
+static void unload(struct vcpu *vcpu)
+{
+    struct vmx *vmx = vcpu->vendor;
+    struct cpu *cpu = cpu_this();
+    if (cpu->loaded == vcpu) {
+        registers_save(vcpu);
+        cpu->loaded = NULL;
+    }
+    ensure(vmx_clear(vmx->vmcs.v) == VMX_OK);
+    vmx->launched = false;
+    if (cpu->current_vmcs == vcpu)
+        cpu->current_vmcs = NULL;
+}
+
+static void reset_real(struct vcpu *vcpu, uint8_t page)
+{
+    struct vmx *vmx = vcpu->vendor;
+    vmx_make_current(vcpu);
+    vmx->event = 0;
+    vmx->triple_fault = false;
+    memset(vcpu->regs, 0, sizeof(vcpu->regs));
+    vcpu->regs[REG_RDX] = x86_cpuid(1, 0).eax;
+    vmx_state_reset_real(vcpu, page);
+}
+
 /* ---- running -------------------------------------------------------------------- */
 
-/* P3: the barrier orders this CPU's look at the generation after its last use of
- * an old translation, and before the entry. */
 static void flush_if_revoked(struct vcpu *vcpu)
 {
     struct vmx *vmx = vcpu->vendor;
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    uint64_t generation = __atomic_load_n(&vcpu->vm->flush_generation, __ATOMIC_ACQUIRE);
-    if (!vmx->flush_needed && vcpu->flush_seen == generation)
+    if (!guest_flush_due(vcpu) && !vmx->flush_needed)
         return;
     flush_nested(vmx);
     vmx->flush_needed = false;
-    vcpu->flush_seen = generation;
 }
 
 static void event_deliver(struct vmx *vmx)
@@ -246,12 +287,14 @@ static void run(struct vcpu *vcpu)
         return;
     vmx_make_current(vcpu);
     load(vcpu);
-    flush_if_revoked(vcpu);
     event_deliver(vmx);
+    guest_enter(vcpu);
+    flush_if_revoked(vcpu);
     x86_write_cr2(vcpu->cr2);
     mitigations_before_entry();
     enum vmx_result result = vmx_enter(vcpu->regs, vmx->launched, &vmx->host_rsp);
     vcpu->cr2 = x86_read_cr2();
+    guest_leave();
     if (result != VMX_OK) {
         entry_refused(vcpu, result);
         return;
@@ -338,6 +381,9 @@ static void dump(struct vcpu *vcpu)
 const struct vcpu_ops vmx_ops = {
     .name = "VT-x",
     .cpu_enable = cpu_enable,
+    .cpu_join = cpu_enable_further,
+    .reset_real = reset_real,
+    .unload = unload,
     .create = create,
     .destroy = destroy,
     .run = run,

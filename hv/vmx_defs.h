@@ -139,6 +139,8 @@
 #define RIGHTS_LONG     (1u << 13)
 #define RIGHTS_CODE_32  0xc09bu /* G, D, present, execute/read, accessed */
 #define RIGHTS_DATA_32  0xc093u /* G, B, present, read/write, accessed */
+#define RIGHTS_CODE_REAL 0x009bu
+#define RIGHTS_DATA_REAL 0x0093u
 #define RIGHTS_TSS_BUSY 0x008bu
 #define RIGHTS_LDT      0x0082u
 

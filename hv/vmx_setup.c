@@ -5,6 +5,7 @@
  * that must be 1, high half: bits that may be 1).
  */
 #include "hv/bootmem.h"
+#include "hv/cpu.h"
 #include "hv/vmx_vcpu.h"
 #include "lib/log.h"
 #include "lib/string.h"
@@ -255,6 +256,32 @@ static bool vmx_operation_enter(void)
         vmx_invvpid(INVALIDATE_ALL, 0) != VMX_OK)
         return vcpu_refuse("VT-x: INVVPID failed");
     return true;
+}
+
+/* What was settled on the boot CPU must hold here as well: guests change CPUs. */
+static bool controls_hold(void)
+{
+    for (unsigned i = 0; i < sizeof(control_words) / sizeof(control_words[0]); i++) {
+        const struct control_word *word = &control_words[i];
+        bool is_true = vmx_config.basic & VMX_BASIC_TRUE_CONTROLS;
+        uint64_t allowed = x86_rdmsr(is_true ? word->true_msr : word->msr);
+        uint32_t must = (uint32_t)allowed, may = (uint32_t)(allowed >> 32);
+        /* The entry word gets its mode bit from the guest. */
+        uint32_t value = *word->value, spare = word->value == &vmx_config.entry;
+        if ((must & ~(value | (spare ? ENTRY_CTL_IA32E : 0))) || (value & ~may))
+            return false;
+    }
+    return true;
+}
+
+bool vmx_setup_join(void)
+{
+    if (!(x86_cpuid(1, 0).ecx & CPUID_1_ECX_VMX) || !firmware_allows())
+        return false;
+    if (x86_rdmsr(MSR_VMX_BASIC) != vmx_config.basic ||
+        x86_rdmsr(MSR_VMX_EPT_VPID) != vmx_config.capabilities || !controls_hold())
+        return vcpu_refuse("VT-x: CPU %u offers other features than the first", cpu_this()->index);
+    return control_registers_settle() && vmx_operation_enter();
 }
 
 bool vmx_setup(void)

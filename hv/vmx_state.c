@@ -55,9 +55,17 @@ static void stay_init(void)
     vmwrite(VMCS_GUEST_TIMER, count < UINT32_MAX ? count + 1 : UINT32_MAX);
 }
 
-static void host_init(void)
+void vmx_state_host_cpu(void)
 {
     struct cpu *cpu = cpu_this();
+    vmwrite(VMCS_HOST_GS_BASE, (uint64_t)cpu);
+    vmwrite(VMCS_HOST_TR_BASE, (uint64_t)&cpu->tss);
+    vmwrite(VMCS_HOST_GDTR_BASE, (uint64_t)cpu->gdt);
+}
+
+static void host_init(void)
+{
+    vmx_state_host_cpu();
     vmwrite(VMCS_HOST_CR0, x86_read_cr0());
     vmwrite(VMCS_HOST_CR3, x86_read_cr3());
     vmwrite(VMCS_HOST_CR4, x86_read_cr4());
@@ -69,9 +77,6 @@ static void host_init(void)
     vmwrite(VMCS_HOST_GS_SELECTOR, 0);
     vmwrite(VMCS_HOST_TR_SELECTOR, CPU_TSS_SELECTOR);
     vmwrite(VMCS_HOST_FS_BASE, 0);
-    vmwrite(VMCS_HOST_GS_BASE, (uint64_t)cpu);
-    vmwrite(VMCS_HOST_TR_BASE, (uint64_t)&cpu->tss);
-    vmwrite(VMCS_HOST_GDTR_BASE, (uint64_t)cpu->gdt);
     vmwrite(VMCS_HOST_IDTR_BASE, cpu_idt_base());
     vmwrite(VMCS_HOST_SYSENTER_CS, 0);
     vmwrite(VMCS_HOST_SYSENTER_ESP, 0);
@@ -136,6 +141,23 @@ void vmx_state_init(struct vcpu *vcpu)
     host_init();
     segments_init();
     registers_init();
+}
+
+/* SDM volume 3, table 9-1, and 8.4.4.1 for CS. CD and NW stay off: they would be
+ * no use to anybody. */
+void vmx_state_reset_real(struct vcpu *vcpu, uint8_t page)
+{
+    registers_init();
+    segments_init();
+    segment_init(SEG_CS, (uint16_t)(page << 8), 0xffff, RIGHTS_CODE_REAL);
+    vmwrite(VMCS_BASE(SEG_CS), (uint64_t)page << 12);
+    for (enum vcpu_segment segment = SEG_ES; segment <= SEG_GS; segment++)
+        if (segment != SEG_CS)
+            segment_init(segment, 0, 0xffff, RIGHTS_DATA_REAL);
+    vmwrite(VMCS_GUEST_GDTR_LIMIT, 0xffff);
+    vmwrite(VMCS_GUEST_IDTR_LIMIT, 0xffff);
+    vmx_state_set(vcpu, STATE_CR0, CR0_ET);
+    vmx_state_set(vcpu, STATE_CR4, 0);
 }
 
 /* States that are one VMCS field. */

@@ -42,6 +42,7 @@ struct vmx {
     bool launched;     /* VMRESUME instead of VMLAUNCH */
     bool flush_needed; /* first entry: the root's frame may have had another life */
     bool triple_fault; /* an exception while delivering a double fault */
+    unsigned host_cpu; /* the CPU that the host part of the VMCS describes */
     uint16_t vpid;     /* 0: the CPU has none */
     uint64_t host_rsp; /* what VMCS_HOST_RSP holds; hv/vmx_entry.asm */
     uint64_t eptp;     /* what VMCS_EPTP holds */
@@ -55,6 +56,8 @@ struct vmx {
 
 /* vmx_setup.c: reads the capabilities, settles vmx_config, turns VMX on. */
 bool vmx_setup(void);
+/* The same VMX on a further CPU. */
+bool vmx_setup_join(void);
 
 /* vmx_entry.asm: enters the guest. regs: vcpu->regs. Returns at the next exit. */
 enum vmx_result vmx_enter(uint64_t *regs, bool resume, uint64_t *host_rsp);
@@ -62,6 +65,10 @@ void vmx_exit_point(void);
 
 /* vmx_state.c: a new VMCS in the state of a PVH entry. */
 void vmx_state_init(struct vcpu *vcpu);
+/* vmx_state.c: what differs between CPUs in the host part of the current VMCS. */
+void vmx_state_host_cpu(void);
+/* vmx_state.c: real mode at page << 12. */
+void vmx_state_reset_real(struct vcpu *vcpu, uint8_t page);
 uint64_t vmx_state_get(struct vcpu *vcpu, enum vcpu_state what);
 void vmx_state_set(struct vcpu *vcpu, enum vcpu_state what, uint64_t value);
 

@@ -25,9 +25,9 @@ START = {"schema": NUMBER, "version": TEXT, "config_hash": TEXT, "seed": NUMBER_
          "keys_secret": FLAG, "policy": TEXT, "tiers": LIST, "sample_ms": NUMBER,
          "machine": OBJECT, "vms": LIST}
 MACHINE = {"cpu": TEXT, "vendor": TEXT, "virtualization": TEXT, "physical_bits": NUMBER,
-           "tsc_hz": NUMBER, "lapic_hz": NUMBER, "memory": NUMBER}
+           "tsc_hz": NUMBER, "lapic_hz": NUMBER, "memory": NUMBER, "cpus": NUMBER}
 START_VM = {"id": NUMBER, "name": TEXT, "memory": NUMBER, "reserve": NUMBER, "limit": NUMBER,
-            "shares": NUMBER, "cpu_shares": NUMBER, "group": TEXT, "balloon": FLAG,
+            "vcpus": NUMBER, "shares": NUMBER, "cpu_shares": NUMBER, "group": TEXT, "balloon": FLAG,
             "started": FLAG, "reason": TEXT}
 SAMPLE = {"seq": NUMBER, "host": OBJECT, "vms": LIST}
 SAMPLE_VM = {"id": NUMBER, "name": TEXT, "state": TEXT, "wait": TEXT, "exits": OBJECT,

@@ -55,12 +55,12 @@ static void everything(void **state)
          "seed = 18446744073709551615\r\n"
          "duration = 5m\r\n"
          "tiers = swap share\r\n"
-         "slice = 5ms\nsample = 2s\nmin_free_permille = 60\n"
+         "slice = 5ms\ncpus = 2\nsample = 2s\nmin_free_permille = 60\n"
          "soft_percent = 70\nhard_percent = 40\nlow_percent = 10\n"
          "idle_tax_percent = 0\npool_percent = 25\nshare_pages = 128\n"
          "disk_fault = read 3 2\ndisk_fault = write 7 1\n"
          "[ vm  web-1.x ]\n"
-         "memory = 1G\nreserve = 16M\nlimit = 512M\nshares = 2000\ncpu_shares = 10\n"
+         "memory = 1G\nreserve = 16M\nlimit = 512M\nshares = 2000\ncpu_shares = 10\nvcpus = 3\n"
          "share_group = web\nballoon = off\nimage = sub/guest.elf\n"
          "cmdline = workload=cache ws=24M a#b ; c\n");
     const struct config_host *host = &config.host;
@@ -73,6 +73,7 @@ static void everything(void **state)
     assert_true(host->tiers[MM_TIER_SHARE] && host->tiers[MM_TIER_SWAP]);
     assert_false(host->tiers[MM_TIER_BALLOON] || host->tiers[MM_TIER_COMPRESS]);
     assert_int_equal(host->slice_ms, 5);
+    assert_int_equal(host->cpus, 2);
     assert_int_equal(host->sample_ms, 2000);
     assert_int_equal(host->min_free_permille, 60);
     assert_int_equal(host->soft_percent, 70);
@@ -89,8 +90,9 @@ static void everything(void **state)
     const struct config_vm *vm = &config.vms[0];
     assert_int_equal(config.vm_count, 1);
     assert_string_equal(vm->name, "web-1.x");
-    assert_int_equal(vm->line, 22);
-    assert_int_equal(vm->image_line, 30);
+    assert_int_equal(vm->line, 23);
+    assert_int_equal(vm->image_line, 32);
+    assert_int_equal(vm->vcpus, 3);
     assert_int_equal(vm->memory, GIB);
     assert_int_equal(vm->reserve, 16 * MIB);
     assert_int_equal(vm->limit, 512 * MIB);
@@ -196,6 +198,7 @@ static void values_of_each_type(void **state)
     BAD_HOST("duration = 8000000000000000000m", "duration: number too large");
     BAD_HOST("slice = 0ms", "slice: must not be 0");
     BAD_HOST("slice = 2s", "slice: too large");
+    BAD_HOST("cpus = 17", "cpus: too large");
     BAD_HOST("swap = yes", "swap: neither auto nor none");
     BAD_HOST("mitigations = some", "mitigations: neither auto nor off");
     BAD_HOST("tiers = share zram", "tiers: not a list");

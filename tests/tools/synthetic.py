@@ -9,12 +9,12 @@ STATES = ("high", "clear", "soft", "hard", "low")
 
 def start_record():
     vms = [{"id": i, "name": name, "memory": PAGES, "reserve": 1024, "limit": PAGES,
-            "shares": 1000, "cpu_shares": 1000, "group": "", "balloon": True, "started": True,
+            "vcpus": 1, "shares": 1000, "cpu_shares": 1000, "group": "", "balloon": True, "started": True,
             "reason": ""} for i, name in enumerate(NAMES)]
     machine = {"cpu": "Synthetic <CPU>", "vendor": "GenuineIntel", "virtualization": "VT-x, EPT",
                "signature": 1, "features_1_ecx": 1, "features_1_edx": 1, "features_7_ebx": 1,
                "physical_bits": 39, "tsc_hz": 50000000, "lapic_hz": 1000000,
-               "memory": 64 << 20}
+               "memory": 64 << 20, "cpus": 1}
     return {"record": "start", "t": 0, "schema": 1, "version": "0.1", "config_hash": "0" * 16,
             "seed": 1, "keys_secret": False, "policy": "esx",
             "tiers": ["share", "balloon", "compress", "swap"], "sample_ms": 100,
