@@ -62,7 +62,8 @@ static void leaf_1(struct vcpu *vcpu, uint32_t sub, struct x86_cpuid *r)
         allowed |= LEAF1_ECX_XSAVE;
     if (xcr0_has(XCR0_AVX))
         allowed |= LEAF1_ECX_AVX;
-    r->ebx = (r->ebx & 0xff00u) | 1u << 16; /* line size kept, one logical CPU, APIC id 0 */
+    /* Line size kept, logical CPUs, number of the APIC. */
+    r->ebx = (r->ebx & 0xff00u) | vcpu->vm->vcpu_count << 16 | vcpu->mm.index << 24;
     r->ecx = (r->ecx & allowed) | LEAF1_ECX_GUEST;
     if (vcpu_ops->get(vcpu, STATE_CR4) & CR4_OSXSAVE)
         r->ecx |= LEAF1_ECX_OSXSAVE;
@@ -97,15 +98,17 @@ static void leaf_7(struct vcpu *vcpu, uint32_t sub, struct x86_cpuid *r)
     *r = (struct x86_cpuid){ .ebx = sub ? 0 : r->ebx & allowed };
 }
 
-/* Topology: one thread, one core. */
+/* Topology: every vCPU is a core of one thread. */
 static void leaf_b(struct vcpu *vcpu, uint32_t sub, struct x86_cpuid *r)
 {
-    (void)vcpu;
-    *r = (struct x86_cpuid){ .ecx = sub };
+    *r = (struct x86_cpuid){ .ecx = sub, .edx = vcpu->mm.index };
     if (sub < 2) {
-        r->ebx = 1;
+        r->ebx = sub ? vcpu->vm->vcpu_count : 1;
         r->ecx |= (sub + 1) << 8;
     }
+    if (sub == 1)
+        while (1u << r->eax < r->ebx)
+            r->eax++;
 }
 
 /* Bytes an XSAVE area needs for the components in mask (not compacted). */

@@ -161,13 +161,13 @@ static unsigned call_all(uint64_t page)
 }
 
 /* Gives the CPU that drew `number` what it needs and lets it in. */
-static bool let_in(unsigned number)
+static void let_in(unsigned number)
 {
     struct cpu *cpu = cpu_create();
     uint8_t *stack = cpu ? paging_create_stack(STACK_BYTES) : NULL;
     if (!stack) {
         log_warn("cpus: no memory for another CPU");
-        return false;
+        return;
     }
     joining = cpu;
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -181,7 +181,6 @@ static bool let_in(unsigned number)
     else
         log_warn("cpus: CPU %u %s", cpu->index,
                  cpu->state == CPU_FAILED ? "cannot be used" : "does not arrive");
-    return cpu->state == CPU_ONLINE;
 }
 
 void cpus_start(const struct boot_info *info)
@@ -192,8 +191,8 @@ void cpus_start(const struct boot_info *info)
         log_warn("cpus: no page below 1 MiB to start other CPUs from");
     else if (limit > 1 && prepare(info->startup_page, limit)) {
         unsigned count = call_all(info->startup_page);
-        for (unsigned i = 0; i < count && let_in(i); i++)
-            ;
+        for (unsigned i = 0; i < count; i++)
+            let_in(i);
     }
     log_info("ballast: %u CPU%s", cpu_count(), cpu_count() == 1 ? "" : "s");
     big_lock_take();

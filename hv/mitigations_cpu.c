@@ -10,6 +10,7 @@
 
 #define CPUID_7_EDX_ARCH_CAPABILITIES (1u << 29)
 #define CPUID_TOPOLOGY                0xbu
+#define TOPOLOGY_THREADS              1u /* level type in ECX */
 #define CPUID_EXTENDED_TOPOLOGY       0x8000001eu
 #define PRED_CMD_IBPB                 1u
 #define FLUSH_CMD_L1D                 1u
@@ -32,10 +33,11 @@ static struct x86_cpuid leaf(uint32_t number, uint32_t sub)
     return x86_cpuid(number, sub);
 }
 
-/* SDM volume 2, leaf BH: sub-leaf 0 counts the threads of a core. */
+/* SDM volume 2, leaf BH: sub-leaf 0 counts the threads of a core, where cores have several. */
 static unsigned threads_per_core(void)
 {
-    unsigned threads = leaf(CPUID_TOPOLOGY, 0).ebx & 0xffff;
+    struct x86_cpuid level = leaf(CPUID_TOPOLOGY, 0);
+    unsigned threads = (level.ecx >> 8 & 0xff) == TOPOLOGY_THREADS ? level.ebx & 0xffff : 0;
     if (!threads && (leaf(0x80000001u, 0).ecx >> 22 & 1)) /* topology extensions */
         threads = (leaf(CPUID_EXTENDED_TOPOLOGY, 0).ebx >> 8 & 0xff) + 1;
     return threads ? threads : 1;
