@@ -12,7 +12,6 @@
 #include "mm/core.h"
 #include "mm/counted.h"
 #include "mm/entry.h"
-#include "mm/entry_ept.h"
 #include "mm/hash.h"
 #include "mm/home.h"
 #include "mm/inflight.h"
@@ -48,7 +47,6 @@ void mm_config_default(struct mm_config *config)
         .share_pages = 64,
         .max_physical_bits = 36,
         .accessed_dirty = true,
-        .format = &entry_ept,
     };
 }
 
