@@ -33,7 +33,7 @@ packages:
 	@tools/install-packages
 
 include $(sort $(wildcard lib/*.mk mm/*.mk drivers/*.mk hv/*.mk boot/*.mk guest-driver/*.mk \
-        bench/*.mk tests/fuzz/*.mk tests/host/*.mk tests/guest/*.mk tests/boot/*.mk tests/nested/*.mk tools/*.mk tests/*.mk))
+        bench/*.mk tests/fuzz/*.mk tests/proof/*.mk tests/host/*.mk tests/guest/*.mk tests/boot/*.mk tests/nested/*.mk tools/*.mk tests/*.mk))
 
 clean:
 	rm -rf $(BUILD)
