@@ -1,11 +1,16 @@
 /*
  * The compressor: LZ4 block format, one page at a time.
  *
- * One pass, greedy. A table remembers for each hash of four bytes the position
- * where they were last seen; a candidate counts only when the four bytes there
+ * One pass, greedy. A table remembers for each hash of five bytes the position
+ * where they were last seen; a candidate counts only when the five bytes there
  * are equal, so the table is a hint and its collisions cost ratio, never
- * correctness. Without a match the search takes longer and longer steps, so a
- * page that does not compress is given up on after some six hundred probes.
+ * correctness. Matches of four bytes would save one byte and cost a sequence
+ * each. Without a match the search takes longer and longer steps.
+ *
+ * What costs is mispredicted branches and the chain from one match to the next,
+ * not arithmetic. So the search takes four steps a turn with one check of the
+ * bounds, a length is found in words, and the common sequence is written with
+ * copies of fixed size.
  *
  * Rules of the format kept here (lz4_Block_format.md, "End of block
  * restrictions"): the last 5 bytes are literals, the last match starts at least
@@ -26,8 +31,20 @@
 
 #define TABLE_BITS 12u
 static_assert((sizeof(uint16_t) << TABLE_BITS) == CODEC_WORK_BYTES, "the table is the work area");
-/* The step grows by one byte after this many probes in vain. */
-#define PROBES_PER_STEP 64u
+/* The step grows by one byte after this many turns of four probes in vain. */
+#define TURNS_PER_STEP 8u
+
+/* Room in the block and in the page with which the common sequence needs no
+ * other check: token, 16 bytes copied for up to 14 literals, distance, and what
+ * the longest match takes for its length. */
+#define COMMON_ROOM (1u + 16u + 2u + PAGE_SIZE / 255u + 1u)
+#define COMMON_COPY 16u
+
+/* Where a page is judged when long blocks are refused: see is_hopeless(). */
+#define JUDGE_AT     1024u
+#define JUDGE_SAVED  16u /* a part of what was read that must be saved by then */
+#define JUDGE_STRIDE 48u
+#define JUDGE_FEW    4u /* of the words looked at, one in so many is repeated */
 
 struct encoder {
     const uint8_t *page;
@@ -38,12 +55,9 @@ struct encoder {
     uint32_t anchor; /* first byte of the page not yet encoded */
 };
 
-static inline uint32_t load32(const uint8_t *p)
-{
-    uint32_t v;
-    __builtin_memcpy(&v, p, sizeof(v));
-    return v;
-}
+struct match {
+    uint32_t at, from; /* positions of the two equal runs, from < at */
+};
 
 static inline uint64_t load64(const uint8_t *p)
 {
@@ -58,19 +72,16 @@ static inline void copy8(uint8_t *to, const uint8_t *from)
     __builtin_memcpy(to, &v, sizeof(v));
 }
 
-/* Multiplicative hashing (Knuth, TAOCP 3, 6.4) by the golden ratio. */
-static inline uint32_t hash_at(uint32_t four_bytes)
+/* The five bytes at p, in the high part of a word. */
+static inline uint64_t five_at(const uint8_t *p)
 {
-    return (four_bytes * 2654435769u) >> (32u - TABLE_BITS);
+    return load64(p) << 24;
 }
 
-/* Notes position and returns where the same hash was noted before. */
-static inline uint32_t table_exchange(uint16_t *table, uint32_t four_bytes, uint32_t position)
+/* Multiplicative hashing (Knuth, TAOCP 3, 6.4) by the golden ratio. */
+static inline size_t hash_of(uint64_t five)
 {
-    uint16_t *entry = &table[hash_at(four_bytes)];
-    uint32_t before = *entry;
-    *entry = (uint16_t)position;
-    return before;
+    return (size_t)((five * 11400714819323198485ull) >> (64u - TABLE_BITS));
 }
 
 /* Bytes a length takes beyond its four bits in the token. */
@@ -104,7 +115,7 @@ static inline void put_literals(const struct encoder *e, uint8_t *out, uint32_t 
 }
 
 /* Length of the common run at a and b < a, which ends at MATCH_END. */
-static inline uint32_t match_length(const uint8_t *page, uint32_t a, uint32_t b)
+static uint32_t long_match_length(const uint8_t *page, uint32_t a, uint32_t b)
 {
     uint32_t start = a;
     while (a + 8 <= MATCH_END) {
@@ -121,29 +132,59 @@ static inline uint32_t match_length(const uint8_t *page, uint32_t a, uint32_t b)
     return a - start;
 }
 
-/* Looks for a match at or after *at. False when there is none up to the end, or
- * the literals alone would break the limit. */
-static bool find_match(const struct encoder *e, uint32_t *at, uint32_t *candidate)
+/* The same; up to 15 bytes without a loop. */
+static inline uint32_t match_length(const uint8_t *page, uint32_t a, uint32_t b)
 {
-    /* More literals than this before the next match, and the block is too long. */
-    uint32_t give_up = e->limit - e->out + e->anchor;
-    uint32_t last = give_up < LAST_START ? give_up : LAST_START;
-    uint32_t position = *at, probes = PROBES_PER_STEP;
-    while (position <= last) {
-        uint32_t bytes = load32(e->page + position);
-        uint32_t before = table_exchange(e->table, bytes, position);
-        if (before < position && load32(e->page + before) == bytes) {
-            *at = position;
-            *candidate = before;
-            return true;
-        }
-        position += probes++ / PROBES_PER_STEP;
-    }
-    return false;
+    if (a + 16 > MATCH_END)
+        return long_match_length(page, a, b);
+    uint64_t difference = load64(page + a) ^ load64(page + b);
+    if (difference)
+        return (uint32_t)__builtin_ctzll(difference) >> 3;
+    difference = load64(page + a + 8) ^ load64(page + b + 8);
+    if (difference)
+        return 8 + ((uint32_t)__builtin_ctzll(difference) >> 3);
+    return 16 + long_match_length(page, a + 16, b + 16);
 }
 
-/* One sequence: literals from the anchor up to `at`, then a match. */
-static bool put_sequence(struct encoder *e, uint32_t at, uint32_t distance, uint32_t length)
+/* Notes position and tells whether the same five bytes were seen before, where. */
+static inline bool probe(const uint8_t *page, uint16_t *table, size_t position, size_t *before)
+{
+    uint64_t five = five_at(page + position);
+    size_t hash = hash_of(five);
+    *before = table[hash];
+    table[hash] = (uint16_t)position;
+    return five_at(page + *before) == five;
+}
+
+/* Looks for a match at or after `position`, up to `last`. When there is none,
+ * match->at is where the search ended. */
+static inline bool find_match(const struct encoder *e, size_t position, size_t last,
+                              struct match *match)
+{
+    /* Copies: what is stored into the table could be a part of *e, for a compiler. */
+    const uint8_t *page = e->page;
+    uint16_t *table = e->table;
+    size_t step = 1, turns = TURNS_PER_STEP, before;
+    while (position + 3 * step <= last) {
+#pragma GCC unroll 4
+        for (unsigned i = 0; i < 4; i++, position += step)
+            if (probe(page, table, position, &before))
+                goto found;
+        step = ++turns / TURNS_PER_STEP;
+    }
+    for (; position <= last; position += step)
+        if (probe(page, table, position, &before))
+            goto found;
+    *match = (struct match){ (uint32_t)position, 0 };
+    return false;
+found:
+    *match = (struct match){ (uint32_t)position, (uint32_t)before };
+    return true;
+}
+
+/* Any sequence: literals from the anchor up to `at`, then a match. */
+static __attribute__((noinline)) bool put_sequence(struct encoder *e, uint32_t at,
+                                                   uint32_t distance, uint32_t length)
 {
     uint32_t literals = at - e->anchor, extra = length - MIN_MATCH;
     uint32_t size = 1 + length_bytes(literals) + literals + 2 + length_bytes(extra);
@@ -162,6 +203,43 @@ static bool put_sequence(struct encoder *e, uint32_t at, uint32_t distance, uint
     return true;
 }
 
+/* One sequence, by copies of fixed size where literals are few and both sides
+ * have the room. */
+static inline bool put_common(struct encoder *e, uint32_t at, uint32_t distance, uint32_t length)
+{
+    uint32_t literals = at - e->anchor, extra = length - MIN_MATCH;
+    if (literals >= 15 || e->limit - e->out < COMMON_ROOM || e->anchor > PAGE_SIZE - COMMON_COPY)
+        return put_sequence(e, at, distance, length);
+    const uint8_t *from = e->page + e->anchor;
+    uint8_t *token = e->block + e->out, *out = token + 1;
+    copy8(out, from);
+    copy8(out + 8, from + 8);
+    out += literals;
+    *out++ = (uint8_t)distance;
+    *out++ = (uint8_t)(distance >> 8);
+    *token = (uint8_t)(literals << 4 | (extra < 15 ? extra : 15));
+    out = put_length(out, extra);
+    e->out = (uint32_t)(out - e->block);
+    e->anchor = at + length;
+    return true;
+}
+
+/*
+ * Where long blocks are refused, a page that has saved almost nothing by its
+ * first quarter is given up, unless words that repeat their neighbour say that
+ * the rest is of another kind. It is a guess: it may refuse what would have just
+ * fitted, and always decides the same for the same page and limit.
+ */
+static bool is_hopeless(const struct encoder *e, uint32_t at)
+{
+    uint32_t so_far = e->out + (at - e->anchor), repeated = 0, looked = 0;
+    if (so_far < at - at / JUDGE_SAVED)
+        return false;
+    for (uint32_t i = (at + 7u) & ~7u; i + 16 <= PAGE_SIZE; i += JUDGE_STRIDE, looked++)
+        repeated += load64(e->page + i) == load64(e->page + i + 8);
+    return repeated * JUDGE_FEW < looked;
+}
+
 static bool put_last_literals(struct encoder *e)
 {
     uint32_t literals = PAGE_SIZE - e->anchor;
@@ -176,25 +254,55 @@ static bool put_last_literals(struct encoder *e)
     return true;
 }
 
+/* The last position at which a match is of use: with more literals before it,
+ * the block would be too long. */
+static inline uint32_t last_start(const struct encoder *e)
+{
+    uint32_t give_up = e->limit - e->out + e->anchor;
+    return give_up < LAST_START ? give_up : LAST_START;
+}
+
+/* Encodes the match; where the search goes on, or 0: the block is too long. */
+static inline uint32_t put_match(struct encoder *e, struct match match)
+{
+    const uint8_t *page = e->page;
+    uint32_t end =
+        match.at + MIN_MATCH + match_length(page, match.at + MIN_MATCH, match.from + MIN_MATCH);
+    while (match.at > e->anchor && match.from > 0 && page[match.at - 1] == page[match.from - 1]) {
+        match.at--;
+        match.from--;
+    }
+    if (!put_common(e, match.at, match.at - match.from, end - match.at))
+        return 0;
+    if (end <= LAST_START)
+        e->table[hash_of(five_at(page + end - 2))] = (uint16_t)(end - 2);
+    return end;
+}
+
+/* Encodes matches from `at` up to `until`; where it ended, or 0: too long. */
+static __attribute__((noinline)) uint32_t encode(struct encoder *e, uint32_t at, uint32_t until)
+{
+    for (;;) {
+        uint32_t last = last_start(e);
+        struct match match;
+        if (!find_match(e, at, last < until ? last : until, &match))
+            return match.at;
+        at = put_match(e, match);
+        if (at == 0)
+            return 0;
+    }
+}
+
 uint32_t codec_compress(const void *page, void *block, uint32_t limit, void *work)
 {
     /* Twice a page is more than any block takes, and keeps sums far from 2^32. */
     uint32_t cap = limit < 2 * PAGE_SIZE ? limit : 2 * PAGE_SIZE;
     struct encoder e = { .page = page, .table = work, .block = block, .limit = cap };
     memset(e.table, 0, CODEC_WORK_BYTES);
-    uint32_t at = 1, candidate;
-    while (find_match(&e, &at, &candidate)) {
-        uint32_t length = MIN_MATCH + match_length(e.page, at + MIN_MATCH, candidate + MIN_MATCH);
-        while (at > e.anchor && candidate > 0 && e.page[at - 1] == e.page[candidate - 1]) {
-            at--;
-            candidate--;
-            length++;
-        }
-        if (!put_sequence(&e, at, at - candidate, length))
-            return 0;
-        at = e.anchor;
-        if (at <= LAST_START)
-            table_exchange(e.table, load32(e.page + at - 2), at - 2);
-    }
-    return put_last_literals(&e) ? e.out : 0;
+    uint32_t at = encode(&e, 1, JUDGE_AT);
+    if (at != 0 && cap < PAGE_SIZE && is_hopeless(&e, at))
+        return 0;
+    if (at != 0)
+        at = encode(&e, at, PAGE_SIZE);
+    return at != 0 && put_last_literals(&e) ? e.out : 0;
 }

@@ -2,17 +2,18 @@
  * The decoder that ships: one LZ4 block to exactly one page, or nothing. On every
  * input it answers as the plain one in codec_decode.c does, which is proved.
  *
- * Invariants, kept by every step below: in <= size, out <= PAGE_SIZE, each read
- * of the block is below size, each read and write of the page is below
- * PAGE_SIZE. Every turn of the loop consumes at least the token, so every input
- * ends (P9). The rules of the format are required, not assumed: a match begins
- * inside what was written, ends at least 5 bytes before the end of the page and
- * starts at least 12 before it, and the block ends with the literals that
- * complete the page.
+ * Two loops over the same state, `in` and `out`. While both are far enough from
+ * their ends (IN_ROOM, OUT_ROOM), the first takes whole sequences with copies of
+ * fixed size, and at most one byte more for each length. What it does not take it
+ * leaves untouched: the second decodes one sequence with every check, and the
+ * first goes on. Most of the time goes into branches that guess wrong, so there
+ * are few of them, and each one is for what is rare.
  *
- * Copies run in steps of eight or sixteen bytes where the room allows, and may
- * then write some bytes beyond their end inside the page: these are overwritten
- * by what follows, since an accepted block fills the page.
+ * Invariants: in <= end, out <= limit, each read of the block is below end, each
+ * read and write of the page is inside it. Every turn consumes at least the
+ * token, so every input ends (P9). Copies may write some bytes beyond their end
+ * inside the page: these are overwritten by what follows, since an accepted block
+ * fills the page.
  */
 #include "mm/codec.h"
 
@@ -24,11 +25,24 @@
 /* From here on copies that do not overlap are memcpy()'s. */
 #define LONG_COPY 64u
 
+/* The first loop reads at most a token, 16 bytes for up to 14 literals, distance
+ * and a length byte ... */
+#define IN_ROOM 24u
+/* ... and writes at most 14 literals and 16 bytes for a match of up to 16. */
+#define OUT_ROOM 48u
+/* Copies of more literals or longer matches stop this far before either end. */
+#define LONG_ROOM 32u
+
 struct decoder {
-    const uint8_t *block;
-    uint32_t size;
-    uint32_t in; /* bytes of the block consumed */
+    const uint8_t *in, *end; /* of the block: the next byte, behind the last */
+    uint8_t *page, *out;     /* the next byte to write */
 };
+
+/* Bytes of the page from `out` on. */
+static inline uint32_t room_at(const struct decoder *d, const uint8_t *out)
+{
+    return PAGE_SIZE - (uint32_t)(out - d->page);
+}
 
 static inline uint64_t load64(const uint8_t *p)
 {
@@ -37,10 +51,114 @@ static inline uint64_t load64(const uint8_t *p)
     return v;
 }
 
+static inline uint32_t load16(const uint8_t *p)
+{
+    return p[0] | (uint32_t)p[1] << 8;
+}
+
 static inline void store64(uint8_t *p, uint64_t v)
 {
     __builtin_memcpy(p, &v, sizeof(v));
 }
+
+static inline void copy8(uint8_t *to, const uint8_t *from)
+{
+    store64(to, load64(from));
+}
+
+static inline void copy16(uint8_t *to, const uint8_t *from)
+{
+    copy8(to, from);
+    copy8(to + 8, from + 8);
+}
+
+/*
+ * The last `distance` bytes (1 to 7) repeated for count bytes and up to 8 more: a
+ * word holds the pattern, which is stored every so many bytes as whole patterns
+ * fit into it. Multiplying by 1 + 2^8d + 2^16d ... makes copies.
+ */
+static void repeat_pattern(uint8_t *to, uint32_t distance, uint32_t count)
+{
+    static const uint64_t copies[8] = { 0,
+                                        0x0101010101010101ull,
+                                        0x0001000100010001ull,
+                                        0x0001000001000001ull,
+                                        0x0000000100000001ull,
+                                        0x0000010000000001ull,
+                                        0x0001000000000001ull,
+                                        0x0100000000000001ull };
+    static const uint8_t steps[8] = { 0, 8, 8, 6, 8, 5, 6, 7 };
+    uint64_t pattern = load64(to - distance) & (~0ull >> (64 - 8 * distance));
+    pattern *= copies[distance];
+    for (uint32_t i = 0; i < count; i += steps[distance])
+        store64(to + i, pattern);
+}
+
+/* ---- far from the ends ------------------------------------------------------------ */
+
+/* A match at a distance below 8 or of more than 16 bytes. False: not one for here. */
+static inline bool copy_rare_match(uint8_t *to, uint32_t distance, uint32_t length, uint32_t room)
+{
+    if (distance == 0 || length + LONG_ROOM > room)
+        return false;
+    if (distance < 8) {
+        repeat_pattern(to, distance, length);
+        return true;
+    }
+    for (uint32_t i = 0; i < length; i += 8)
+        copy8(to + i, to + i - distance);
+    return true;
+}
+
+/* One sequence; false: it is not for here, and nothing was consumed. There are
+ * IN_ROOM and OUT_ROOM bytes before the ends. */
+static inline bool take_sequence(struct decoder *d)
+{
+    const uint8_t *in = d->in;
+    uint8_t *to = d->out;
+    uint32_t token = *in++, literals = token >> 4, extra = token & 15u;
+    if (__builtin_expect(literals == 15, 0)) {
+        literals += *in++;
+        /* 255 says that more follow. */
+        if (literals == 15 + 255 || literals + IN_ROOM > (uint32_t)(d->end - in) ||
+            literals + OUT_ROOM > room_at(d, to))
+            return false;
+        for (uint32_t i = 16; i < literals; i += 16)
+            copy16(to + i, in + i);
+    }
+    copy16(to, in);
+    in += literals;
+    to += literals;
+    uint32_t distance = load16(in), length = extra + MIN_MATCH;
+    in += 2;
+    if (distance > (uint32_t)(to - d->page))
+        return false;
+    if (__builtin_expect(distance < 8, 0) || __builtin_expect(extra > 12, 0)) {
+        uint32_t more = extra == 15 ? *in++ : 0;
+        length += more;
+        if (more == 255 || !copy_rare_match(to, distance, length, room_at(d, to)))
+            return false;
+    } else {
+        copy16(to, to - distance);
+    }
+    d->in = in;
+    d->out = to + length;
+    return true;
+}
+
+/* As many as there are. */
+static void take_sequences(struct decoder *d)
+{
+    /* A copy, which the compiler knows that no store into the page changes. */
+    struct decoder near = *d;
+    while ((uint32_t)(near.end - near.in) >= IN_ROOM && room_at(&near, near.out) >= OUT_ROOM &&
+           take_sequence(&near))
+        ;
+    d->in = near.in;
+    d->out = near.out;
+}
+
+/* ---- anywhere ----------------------------------------------------------------------- */
 
 /* Adds the bytes that continue a length of 15; false when the block ends in
  * them or the length passes a page, which bounds the sum. */
@@ -48,9 +166,9 @@ static bool read_length(struct decoder *d, uint32_t *length)
 {
     uint8_t byte;
     do {
-        if (d->in >= d->size || *length > PAGE_SIZE)
+        if (d->in == d->end || *length > PAGE_SIZE)
             return false;
-        byte = d->block[d->in++];
+        byte = *d->in++;
         *length += byte;
     } while (byte == 255);
     return true;
@@ -61,111 +179,80 @@ static bool read_length(struct decoder *d, uint32_t *length)
 static inline void copy_wide(uint8_t *to, const uint8_t *from, uint32_t count, uint32_t room)
 {
     uint32_t i = 0;
-    for (; i < count && i + 16 <= room; i += 16) {
-        store64(to + i, load64(from + i));
-        store64(to + i + 8, load64(from + i + 8));
-    }
+    for (; i < count && i + 16 <= room; i += 16)
+        copy16(to + i, from + i);
     for (; i < count; i++)
         to[i] = from[i];
 }
 
 /* count <= what is left of the block and of the page. */
-static inline void copy_literals(const struct decoder *d, uint8_t *page, uint32_t out,
-                                 uint32_t count)
+static inline void copy_literals(const struct decoder *d, uint32_t count, uint32_t room)
 {
-    uint32_t left = d->size - d->in, room = PAGE_SIZE - out;
+    uint32_t left = (uint32_t)(d->end - d->in);
     if (count >= LONG_COPY)
-        memcpy(page + out, d->block + d->in, count);
+        memcpy(d->out, d->in, count);
     else
-        copy_wide(page + out, d->block + d->in, count, left < room ? left : room);
+        copy_wide(d->out, d->in, count, left < room ? left : room);
 }
 
-/* Repeats the last 1 to 7 bytes: a word holds the pattern, stored every so many
- * bytes as whole patterns fit into it. */
-static void repeat_pattern(uint8_t *page, uint32_t out, uint32_t distance, uint32_t count)
-{
-    uint32_t from = out - distance, bits = 8 * distance, step = 8 / distance * distance, i = 0;
-    uint64_t pattern = load64(page + from) & ((1ull << bits) - 1);
-    for (; bits < 64; bits *= 2)
-        pattern |= pattern << bits;
-    for (; i < count && out + i + 8 <= PAGE_SIZE; i += step)
-        store64(page + out + i, pattern);
-    for (; i < count; i++)
-        page[out + i] = page[from + i];
-}
-
-/* 1 <= distance <= out, out + count <= PAGE_SIZE - LAST_LITERALS. A distance
+/* 1 <= distance <= what was written, count <= room - LAST_LITERALS. A distance
  * below count repeats what this very copy writes. */
-static inline void copy_match(uint8_t *page, uint32_t out, uint32_t distance, uint32_t count)
+static inline void copy_match(uint8_t *to, uint32_t distance, uint32_t count, uint32_t room)
 {
-    if (distance < 8)
-        repeat_pattern(page, out, distance, count);
-    else if (count >= LONG_COPY && distance >= count)
-        memcpy(page + out, page + out - distance, count);
-    else
-        copy_wide(page + out, page + out - distance, count, PAGE_SIZE - out);
-}
-
-/*
- * The common sequence: both lengths within the token, a match at a distance of 8
- * or more, and all of it far enough from both ends for copies of fixed size: 16
- * bytes for up to 14 literals, 24 for a match of up to 18. True when it was such
- * a one and is done; else nothing was consumed.
- */
-static inline bool short_sequence(struct decoder *d, uint8_t *page, uint32_t *out)
-{
-    if (d->size - d->in < 32 || *out > PAGE_SIZE - 64)
-        return false;
-    const uint8_t *in = d->block + d->in;
-    uint32_t token = *in++, literals = token >> 4, extra = token & 15u, at = *out + literals;
-    if (literals == 15 || extra == 15)
-        return false;
-    uint32_t distance = in[literals] + 256u * in[literals + 1];
-    if (distance < 8 || distance > at)
-        return false;
-    store64(page + *out, load64(in));
-    store64(page + *out + 8, load64(in + 8));
-    const uint8_t *from = page + at - distance;
-    store64(page + at, load64(from));
-    store64(page + at + 8, load64(from + 8));
-    store64(page + at + 16, load64(from + 16));
-    d->in += 1 + literals + 2;
-    *out = at + MIN_MATCH + extra;
-    return true;
-}
-
-bool codec_decompress(const void *block, uint32_t size, void *page_)
-{
-    struct decoder d = { .block = block, .size = size };
-    uint8_t *page = page_;
-    uint32_t out = 0;
-    while (d.in < d.size) {
-        if (short_sequence(&d, page, &out))
-            continue;
-        uint8_t token = d.block[d.in++];
-        uint32_t literals = token >> 4;
-        if (literals == 15 && !read_length(&d, &literals))
-            return false;
-        if (literals > d.size - d.in || literals > PAGE_SIZE - out)
-            return false;
-        copy_literals(&d, page, out, literals);
-        d.in += literals;
-        out += literals;
-        if (d.in == d.size)
-            return out == PAGE_SIZE;
-
-        if (d.size - d.in < 2 || out > PAGE_SIZE - MATCH_LIMIT)
-            return false;
-        uint32_t distance = d.block[d.in] + 256u * d.block[d.in + 1];
-        d.in += 2;
-        uint32_t length = token & 15u;
-        if (length == 15 && !read_length(&d, &length))
-            return false;
-        length += MIN_MATCH;
-        if (distance == 0 || distance > out || length > PAGE_SIZE - LAST_LITERALS - out)
-            return false;
-        copy_match(page, out, distance, length);
-        out += length;
+    uint32_t patterned = count < room - 8 ? count : room - 8; /* MATCH_LIMIT <= room */
+    if (count >= LONG_COPY && distance >= count) {
+        memcpy(to, to - distance, count);
+    } else if (distance >= 8) {
+        copy_wide(to, to - distance, count, room);
+    } else {
+        repeat_pattern(to, distance, patterned);
+        for (uint32_t i = patterned; i < count; i++)
+            to[i] = (to - distance)[i];
     }
-    return false;
+}
+
+enum turn { TURN_GO_ON, TURN_WHOLE, TURN_DAMAGED };
+
+/* One sequence with every check of the format. */
+static enum turn check_sequence(struct decoder *d)
+{
+    uint32_t room = room_at(d, d->out);
+    if (d->in == d->end)
+        return TURN_DAMAGED;
+    uint8_t token = *d->in++;
+    uint32_t literals = token >> 4, length = token & 15u;
+    if (literals == 15 && !read_length(d, &literals))
+        return TURN_DAMAGED;
+    if (literals > (uint32_t)(d->end - d->in) || literals > room)
+        return TURN_DAMAGED;
+    copy_literals(d, literals, room);
+    d->in += literals;
+    d->out += literals;
+    room -= literals;
+    if (d->in == d->end)
+        return room == 0 ? TURN_WHOLE : TURN_DAMAGED;
+
+    if (d->end - d->in < 2 || room < MATCH_LIMIT)
+        return TURN_DAMAGED;
+    uint32_t distance = load16(d->in);
+    d->in += 2;
+    if (length == 15 && !read_length(d, &length))
+        return TURN_DAMAGED;
+    length += MIN_MATCH;
+    if (distance == 0 || distance > PAGE_SIZE - room || length > room - LAST_LITERALS)
+        return TURN_DAMAGED;
+    copy_match(d->out, distance, length, room);
+    d->out += length;
+    return TURN_GO_ON;
+}
+
+bool codec_decompress(const void *block, uint32_t size, void *page)
+{
+    struct decoder d = { block, (const uint8_t *)block + size, page, page };
+    enum turn turn;
+    do {
+        take_sequences(&d);
+        turn = check_sequence(&d);
+    } while (turn == TURN_GO_ON);
+    return turn == TURN_WHOLE;
 }
