@@ -18,6 +18,8 @@
 #include "hv/exception.h"
 #include "hv/fpu.h"
 #include "hv/guest.h"
+#include "hv/mitigations.h"
+#include "hv/seam.h"
 #include "hv/svm_vcpu.h"
 #include "hv/vm.h"
 #include "lib/log.h"
@@ -114,6 +116,7 @@ static void load(struct vcpu *vcpu)
         return;
     if (cpu->loaded)
         registers_save(cpu->loaded);
+    mitigations_on_switch(cpu->loaded, vcpu);
     registers_load(vcpu);
     cpu->loaded = vcpu;
 }
@@ -187,6 +190,7 @@ static void run(struct vcpu *vcpu)
     vmcb->cr2 = vcpu->cr2;
     guest_enter(vcpu);
     flush_if_revoked(vcpu);
+    mitigations_before_entry();
     svm_enter(vcpu->regs, svm->address.v, svm_cpu_this()->host_vmcb.v);
     guest_leave();
     vcpu->regs[REG_RAX] = vmcb->rax;
@@ -219,6 +223,8 @@ static void inject(struct vcpu *vcpu, uint8_t vector, bool exception, bool has_e
     unsigned type = !exception             ? EVENT_TYPE_INTERRUPT
                     : vector == VECTOR_NMI ? EVENT_TYPE_NMI
                                            : EVENT_TYPE_EXCEPTION;
+    if (exception && svm->event && EVENT_TYPE(svm->event) == EVENT_TYPE_INTERRUPT)
+        seam_interrupt_return(vcpu, EVENT_VECTOR(svm->event));
     if (exception && svm->event && EVENT_TYPE(svm->event) == EVENT_TYPE_EXCEPTION) {
         enum exception_outcome outcome = exception_meets(EVENT_VECTOR(svm->event), vector);
         if (outcome == EXCEPTION_TRIPLE_FAULT)

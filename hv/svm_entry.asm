@@ -10,6 +10,8 @@
 ;
 ; void svm_save_host(uint64_t vmcb)
 
+%include "hv/mitigations.inc"
+
 %define R(n) [rdi + 8 * n]
 
 global svm_enter:function, svm_save_host:function
@@ -27,6 +29,8 @@ svm_enter:
     push rdi
     clgi
     sti
+    MITIGATE_ENTRY
+    MITIGATE_BUFFERS        ; what is loaded from here on is the guest's own
     mov rax, rsi
     vmload
     mov rcx, R(1)
@@ -61,6 +65,7 @@ svm_enter:
     mov R(15), r15
     mov rax, [rsp]
     mov R(7), rax
+    MITIGATE_EXIT
     mov rax, [rsp + 8]
     vmload                  ; FS, GS, TR and more: the hypervisor's own again
     cli

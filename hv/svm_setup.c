@@ -50,6 +50,7 @@ static bool features_settle(void)
     svm_config.asid_count = leaf.ebx;
     vcpu_features.format = &entry_npt;
     vcpu_features.accessed_dirty = true;
+    vcpu_features.trains_returns = true;
     feature_add("nested paging");
     fmt_print(asid_text, sizeof(asid_text), "%u ASIDs", leaf.ebx);
     feature_add(asid_text);
