@@ -43,8 +43,8 @@ struct mm_config {
     unsigned idle_tax_percent;                        /* 75 */
     unsigned pool_percent;                            /* of managed memory the pool may take: 50 */
     unsigned share_pages;                             /* pages the sharing scan looks at per tick */
-    unsigned max_physical_bits; /* of this machine (CPUID 80000008h), for L1TF encoding */
-    bool accessed_dirty;       /* the nested tables have A/D bits */
+    unsigned max_physical_bits;        /* of this machine (CPUID 80000008h), for L1TF encoding */
+    bool accessed_dirty;               /* the nested tables have A/D bits */
     const struct entry_format *format; /* of the nested tables (mm/entry.h); copied; NULL: EPT's */
 };
 void mm_config_default(struct mm_config *config);
