@@ -3,6 +3,8 @@
 
     run.py [--result FILE] [--timeout SECONDS] PROGRAM ...
 
+A program written as npt:PROGRAM runs with nested tables in AMD's format.
+
 Exit status 0 only when no test failed. The output of a program that failed is
 shown whole. FILE then holds "PASSED FAILED SKIPPED".
 """
@@ -20,9 +22,14 @@ FIGURE = re.compile(r"^figure: (.*)$", re.M)
 
 def run(program, timeout):
     started = time.monotonic()
+    npt = program.startswith("npt:")
+    program = program.removeprefix("npt:")
     environment = dict(os.environ, CMOCKA_MESSAGE_OUTPUT="stdout",
                        UBSAN_OPTIONS="print_stacktrace=1",
                        ASAN_OPTIONS="detect_leaks=0")
+    if npt:
+        environment["BALLAST_FORMAT"] = "npt"
+        environment.setdefault("BALLAST_STEPS", "5000")
     try:
         done = subprocess.run([program], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, timeout=timeout, env=environment)
@@ -38,7 +45,8 @@ def run(program, timeout):
     # A program that died without its summary is one failure.
     if status != 0 and counts["FAILED"] == 0:
         counts["FAILED"] = 1
-    return program, status, counts, output, time.monotonic() - started
+    label = os.path.basename(program) + (" (NPT)" if npt else "")
+    return label, status, counts, output, time.monotonic() - started
 
 
 def main():
@@ -56,7 +64,7 @@ def main():
             if status != 0:
                 print(output)
             print("%-4s %-24s %3d passed, %d failed, %d skipped  (%.1f s)%s" %
-                  ("ok" if status == 0 else "FAIL", os.path.basename(program), counts["PASSED"],
+                  ("ok" if status == 0 else "FAIL", program, counts["PASSED"],
                    counts["FAILED"], counts["SKIPPED"], seconds,
                    "" if status in (0, 1) else "  status %s" % status))
             for figure in FIGURE.findall(output):

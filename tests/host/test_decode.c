@@ -325,6 +325,82 @@ static void any_bytes_stay_in_range(void **state)
     }
 }
 
+/* ---- system instructions ----------------------------------------------------------- */
+
+struct system_example {
+    const char *text;
+    uint8_t bytes[DECODE_BYTES_MAX];
+    uint8_t length;
+    enum decode_mode mode;
+    uint32_t opcode;
+    uint8_t reg, cr;
+};
+
+static const struct system_example system_examples[] = {
+    { "hlt", { 0xf4 }, 1, DECODE_64, DECODE_HLT, 0, 0 },
+    { "hlt after prefixes", { 0x66, 0xf3, 0x2e, 0xf4 }, 4, DECODE_32, DECODE_HLT, 0, 0 },
+    { "cpuid", { 0x0f, 0xa2 }, 2, DECODE_64, DECODE_CPUID, 0, 0 },
+    { "rex cpuid", { 0x48, 0x0f, 0xa2 }, 3, DECODE_64, DECODE_CPUID, 0, 0 },
+    { "rdmsr", { 0x0f, 0x32 }, 2, DECODE_32, DECODE_RDMSR, 0, 0 },
+    { "wrmsr", { 0x0f, 0x30 }, 2, DECODE_16, DECODE_WRMSR, 0, 0 },
+    { "invd", { 0x0f, 0x08 }, 2, DECODE_64, DECODE_INVD, 0, 0 },
+    { "wbinvd", { 0x0f, 0x09 }, 2, DECODE_64, DECODE_WBINVD, 0, 0 },
+    { "wbnoinvd", { 0xf3, 0x0f, 0x09 }, 3, DECODE_64, DECODE_WBINVD, 0, 0 },
+    { "xsetbv", { 0x0f, 0x01, 0xd1 }, 3, DECODE_64, DECODE_XSETBV, 0, 0 },
+    { "mov cr4, rax", { 0x0f, 0x22, 0xe0 }, 3, DECODE_64, DECODE_CR_WRITE, REG_RAX, 4 },
+    { "mov rbx, cr4", { 0x0f, 0x20, 0xe3 }, 3, DECODE_64, DECODE_CR_READ, REG_RBX, 4 },
+    { "mov cr8, r9", { 0x45, 0x0f, 0x22, 0xc1 }, 4, DECODE_64, DECODE_CR_WRITE, REG_R9, 8 },
+    { "mov cr0, rdi, mod 0", { 0x0f, 0x22, 0x07 }, 3, DECODE_64, DECODE_CR_WRITE, REG_RDI, 0 },
+    { "lock mov cr0, eax (CR8)", { 0xf0, 0x0f, 0x22, 0xc0 }, 4, DECODE_32, DECODE_CR_WRITE, 0, 0 },
+    { "lmsw dx", { 0x0f, 0x01, 0xf2 }, 3, DECODE_32, DECODE_LMSW, REG_RDX, 0 },
+};
+
+static void system_instructions(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < sizeof system_examples / sizeof system_examples[0]; i++) {
+        const struct system_example *e = &system_examples[i];
+        struct decoded_system d;
+        if (!decode_system(e->bytes, DECODE_BYTES_MAX, e->mode, &d) || d.length != e->length ||
+            d.opcode != e->opcode || d.reg != e->reg || d.cr != e->cr)
+            fail_msg("%s: opcode %x, length %u, reg %u, cr %u", e->text, d.opcode, d.length, d.reg,
+                     d.cr);
+        for (unsigned size = 0; size < e->length; size++)
+            assert_false(decode_system(e->bytes, size, e->mode, &d));
+    }
+}
+
+static void other_instructions_are_no_system_ones(void **state)
+{
+    (void)state;
+    static const uint8_t others[][4] = { { 0x90 },
+                                         { 0x0f, 0x01, 0xd0 }, /* XGETBV */
+                                         { 0x0f, 0x01, 0x30 }, /* LMSW of memory */
+                                         { 0x0f, 0x21, 0xe0 }, /* MOV from DR */
+                                         { 0x40, 0x0f, 0xa3 } };
+    struct decoded_system d;
+    for (unsigned i = 0; i < sizeof others / sizeof others[0]; i++)
+        assert_false(decode_system(others[i], 4, DECODE_64, &d));
+    /* Prefixes without end. */
+    uint8_t prefixes[DECODE_BYTES_MAX];
+    memset(prefixes, 0x66, sizeof prefixes);
+    assert_false(decode_system(prefixes, sizeof prefixes, DECODE_64, &d));
+    /* Whatever the bytes, the answer stays within them. */
+    struct rng rng;
+    rng_seed(&rng, 3);
+    for (unsigned n = 0; n < 200000; n++) {
+        uint8_t bytes[DECODE_BYTES_MAX];
+        unsigned size = (unsigned)rng_below(&rng, DECODE_BYTES_MAX + 1);
+        for (unsigned i = 0; i < size; i++)
+            bytes[i] = rng_below(&rng, 3) ? (uint8_t)rng_below(&rng, 256) : 0x0f;
+        uint8_t *exact = malloc(size ? size : 1);
+        memcpy(exact, bytes, size);
+        if (decode_system(exact, size, (enum decode_mode)rng_below(&rng, 3), &d))
+            assert_true(d.length <= size && d.reg < REG_COUNT && d.cr < 16);
+        free(exact);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -332,6 +408,8 @@ int main(void)
         cmocka_unit_test(cut_off_is_refused),
         cmocka_unit_test(register_operands_are_refused),
         cmocka_unit_test(any_bytes_stay_in_range),
+        cmocka_unit_test(system_instructions),
+        cmocka_unit_test(other_instructions_are_no_system_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
