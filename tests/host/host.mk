@@ -9,7 +9,8 @@
 #
 #   make test-host              all of them, with a summary
 #   make build/tests/test_swap  one
-#   make soak STEPS=n [SEED=n]  random operations for long
+#   make soak STEPS=n [SEED=n]  random operations for long; REPLAY=n: one life again
+#   make fail-nth               every allocation and every transfer fails, one run each
 #   make mutants                do the tests notice when the core is broken?
 
 HOST_SOURCES := $(wildcard mm/*.c lib/fmt.c lib/elf.c lib/crc32.c lib/json.c lib/lock.c boot/config*.c \
@@ -36,6 +37,9 @@ $(HOST_LIBRARY): $(HOST_OBJECTS)
 	@rm -f $@
 	ar rcs $@ $(HOST_OBJECTS)
 
+# Frames are refused between the callers and the allocator.
+$(BUILD)/tests/test_fail_nth: HOST_LIBS += -Wl,--wrap=frame_alloc,--wrap=frame_alloc_shared
+
 $(HOST_TESTS): $(BUILD)/tests/%: $(BUILD)/tests/obj/tests/host/%.o $(HOST_LIBRARY)
 	$(CC) $(HOST_FLAGS) $< $(HOST_LIBRARY) $(HOST_LIBS) -o $@
 
@@ -46,10 +50,23 @@ test-host: $(HOST_TESTS)
 	@$(PYTHON) tests/host/run.py --result $(BUILD)/tests/host.result $(HOST_TESTS) \
 	    $(HOST_NPT)
 
-STEPS ?= 1000000
-SEED  ?= 1
-soak: $(BUILD)/tests/test_random
-	BALLAST_STEPS=$(STEPS) BALLAST_SEED=$(SEED) $(BUILD)/tests/test_random
+# At length: optimised and without sanitizers, in build/long. A failure prints the
+# seed of its life; REPLAY=thatseed runs it again.
+STEPS  ?= 1000000
+SEED   ?= 1
+REPLAY ?= 0
+LONG   := $(BUILD)/long
+LONG_FLAGS := -std=gnu11 -O2 -g -I. -MMD -MP $(WARN) -fno-strict-aliasing
+$(LONG)/tests/%: FORCE
+	@$(MAKE) -s --no-print-directory BUILD=$(LONG) HOST_FLAGS="$(LONG_FLAGS)" $@
+.PHONY: FORCE fail-nth
+FORCE:
+
+soak: $(BUILD)/long/tests/test_random
+	BALLAST_STEPS=$(STEPS) BALLAST_SEED=$(SEED) BALLAST_REPLAY=$(REPLAY) $<
+
+fail-nth: $(BUILD)/long/tests/test_fail_nth
+	BALLAST_RUNS=0 $<
 
 mutants:
 	@$(PYTHON) tests/mutants.py

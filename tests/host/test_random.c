@@ -2,8 +2,8 @@
  * Random operation of the whole core, with the oracle after each step.
  *
  * BALLAST_STEPS (default 20000, over all scenarios) and BALLAST_SEED choose how
- * much and what; a failure prints the seed of its scenario, and
- * BALLAST_ONLY=SCENARIO BALLAST_SEED=n runs that one again.
+ * much and what, BALLAST_ONLY a scenario; a failure prints the seed of its life, and
+ * BALLAST_REPLAY=n runs that one again.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,7 +39,9 @@ static const struct scenario scenarios[] = {
     { "read-errors", 2, 4, 1, 200, 450, 900, { 1, 0, 1, 1 }, true, true, 10, 350, 0, 0 },
     { "damage", 2, 4, 1, 200, 450, 900, { 1, 0, 1, 1 }, true, true, 10, 0, 0, 150 },
 };
-#define SCENARIOS (sizeof scenarios / sizeof scenarios[0])
+/* Short lives find more than one long life. */
+#define LIFE_STEPS 4000u
+#define SCENARIOS  (sizeof scenarios / sizeof scenarios[0])
 
 static uint64_t total_steps, total_accesses, total_writes, total_flushes, total_cow, total_stops;
 
@@ -131,11 +133,16 @@ static void run(const struct scenario *scenario, uint64_t steps, uint64_t seed)
 static void random_scenario(void **state)
 {
     const struct scenario *scenario = *state;
+    uint64_t replay = support_number("BALLAST_REPLAY", 0);
+    if (replay) {
+        if (replay % 1000 == (uint64_t)(scenario - scenarios))
+            run(scenario, LIFE_STEPS, replay);
+        return;
+    }
     uint64_t steps = support_number("BALLAST_STEPS", 20000) / SCENARIOS;
     uint64_t seed = support_number("BALLAST_SEED", 1) * 1000 + (uint64_t)(scenario - scenarios);
-    /* Short lives find more than one long life. */
     for (; steps > 0; seed += 100000) {
-        uint64_t part = steps < 4000 ? steps : 4000;
+        uint64_t part = steps < LIFE_STEPS ? steps : LIFE_STEPS;
         run(scenario, part, seed);
         steps -= part;
     }
