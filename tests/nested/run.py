@@ -28,7 +28,7 @@ EXCHANGE_BYTES = 64 * MIB
 GRACE_SECONDS = 180   # for the Linux in the middle to leave the telemetry and stop
 # QEMU 7.2 fails this assertion of its own now and then when it emulates AMD-V.
 QEMU_DEFECT = b"tcg_handle_interrupt: assertion failed"
-TRIES = 5
+TRIES = 10
 
 BOCHS_DISKS = """\
 ata1: enabled=true, ioaddr1=0x170, ioaddr2=0x370, irq=15
@@ -40,8 +40,8 @@ com2: enabled=true, mode=file, dev={folder}/console.log
 """
 
 
-def prepare_exchange(folder, options):
-    settings = f"memory={options.memory_mib}\nprocessors=1\n".encode()
+def prepare_exchange(folder, options, interface):
+    settings = f"memory={options.memory_mib}\nprocessors=1\ninterface={interface}\n".encode()
     with open(os.path.join(folder, "exchange.img"), "wb") as disk:
         disk.truncate(EXCHANGE_BYTES)
         disk.write(settings.ljust(512, b"\0"))
@@ -49,7 +49,7 @@ def prepare_exchange(folder, options):
 
 def intel(built, folder, options):
     """Bochs: its configuration for a plain run, with the disks and ports moved."""
-    prepare_exchange(folder, options)
+    prepare_exchange(folder, options, "ide")
     command, environment = machines.bochs(folder, machines.Options(LINUX_MIB, options.cpu,
                                                                    linux.IPS))
     path = os.path.join(folder, "bochsrc")
@@ -62,7 +62,7 @@ def intel(built, folder, options):
 
 
 def amd(built, folder, options):
-    prepare_exchange(folder, options)
+    prepare_exchange(folder, options, "virtio")
     command = ["qemu-system-x86_64", "-accel", "tcg,tb-size=512", "-cpu", "EPYC,+svm,+npt",
                "-M", "pc", "-m", str(LINUX_MIB), "-nodefaults", "-display", "none", "-no-reboot",
                "-kernel", os.path.join(built, "vmlinuz"),

@@ -26,8 +26,9 @@ import summary
 import synthetic
 import telemetry
 import test_doctor
+import test_usb
 
-OTHERS = (test_doctor,)
+OTHERS = (test_doctor, test_usb)
 
 CONFIG = """\
 # a comment

@@ -1,0 +1,7 @@
+# make debug [MACHINE=tcg|bochs]: the hypervisor in a debugger, stopped at its
+# first instruction (tools/debug.py).
+
+.PHONY: debug
+debug: image
+	@tools/install-packages $$(sed 's/#.*//' tools/packages-debug.txt)
+	@$(PYTHON) tools/debug.py --machine "$(MACHINE)" --memory $(MEM)
