@@ -23,6 +23,7 @@ SUITES = {
     "host": (["make", "-s", "--no-print-directory", f"-j{os.cpu_count()}", "test-host"], 900),
     "proof": ([PYTHON, "tests/proof/run_proof.py", "--quick", "--result", "{result}"], 900),
     "boot": ([PYTHON, "tests/boot/run_tests.py", "--result", "{result}"], 2700),
+    "machines": ([PYTHON, "tests/machines/run_tests.py", "--result", "{result}"], 900),
 }
 
 
