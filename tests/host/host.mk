@@ -24,6 +24,13 @@ HOST_LIBRARY := $(BUILD)/tests/libballast-host.a
 HOST_TESTS   := $(patsubst tests/host/%.c,$(BUILD)/tests/%,$(wildcard tests/host/test_*.c))
 # Whatever walks nested tables, once more in the other format.
 HOST_NPT     := $(patsubst %,npt:$(BUILD)/tests/test_%,random faults states share pin balloon)
+# test_threads has a machine of its own with real threads, and is built with
+# clang's ThreadSanitizer.
+TSAN_TESTS   := $(BUILD)/tests/test_threads
+TSAN_SOURCES := $(wildcard mm/*.c) lib/fmt.c lib/crc32.c lib/lock.c tests/host/support.c \
+                tests/host/test_threads.c
+TSAN_OBJECTS := $(TSAN_SOURCES:%.c=$(BUILD)/tsan/%.o)
+TSAN_FLAGS   := $(COMMON) -O1 -fsanitize=thread
 HOST_FLAGS   := $(COMMON) -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
 HOST_LIBS    := -lcmocka -llz4 -lm
 
@@ -40,7 +47,14 @@ $(HOST_LIBRARY): $(HOST_OBJECTS)
 # Frames are refused between the callers and the allocator.
 $(BUILD)/tests/test_fail_nth: HOST_LIBS += -Wl,--wrap=frame_alloc,--wrap=frame_alloc_shared
 
-$(HOST_TESTS): $(BUILD)/tests/%: $(BUILD)/tests/obj/tests/host/%.o $(HOST_LIBRARY)
+$(BUILD)/tsan/%.o: %.c
+	@mkdir -p $(@D)
+	clang $(TSAN_FLAGS) -c $< -o $@
+
+$(TSAN_TESTS): $(TSAN_OBJECTS)
+	clang $(TSAN_FLAGS) $^ -lcmocka -lpthread -o $@
+
+$(filter-out $(TSAN_TESTS),$(HOST_TESTS)): $(BUILD)/tests/%: $(BUILD)/tests/obj/tests/host/%.o $(HOST_LIBRARY)
 	$(CC) $(HOST_FLAGS) $< $(HOST_LIBRARY) $(HOST_LIBS) -o $@
 
 .PRECIOUS: $(BUILD)/tests/obj/tests/host/%.o
