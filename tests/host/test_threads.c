@@ -30,6 +30,7 @@
 #include "mm/mm.h"
 #include "mm/swap_format.h"
 #include "tests/host/support.h"
+#include "tests/host/threads_content.h"
 
 #define PFN_FIRST  0x4321u
 #define FRAMES     1100u
@@ -43,9 +44,6 @@
 #define CPUS       (GUESTS + 2)
 #define TLB        64u
 #define ROUNDS     8u
-#define COMMONS    12u
-
-#define GUEST_CODE __attribute__((no_sanitize("thread"), noinline))
 
 /* ---- the machine ----------------------------------------------------------------- */
 
@@ -273,46 +271,6 @@ GUEST_CODE static uint8_t *translate(struct vcpu *vcpu, uint32_t page, bool writ
     }
     t->valid = false;
     return NULL;
-}
-
-/* ---- content ------------------------------------------------------------------------------ */
-
-enum content { ZERO, UNIFORM, COMMON, TEXT, NOISE, CONTENT_COUNT };
-
-GUEST_CODE static uint64_t word_of(enum content kind, uint64_t salt, unsigned i)
-{
-    uint64_t mixed = (salt + 1) * 0x9e3779b97f4a7c15ull + i * 0xbf58476d1ce4e5b9ull;
-    switch (kind) {
-    case ZERO:
-        return 0;
-    case UNIFORM:
-        return salt % 40 * 0x0101010101010101ull;
-    case COMMON: /* the same in all VMs */
-        return (salt % COMMONS + 1) * 0x517cc1b727220a95ull + i;
-    case TEXT: /* compresses to a fourth */
-        return i % 8 == 0 ? mixed : 0x2020202074786574ull + salt % 3;
-    default:
-        return mixed ^ mixed >> 29;
-    }
-}
-
-/* The words a write touches and a read looks at: the ends and some between. */
-#define STEP 7u
-
-GUEST_CODE static void fill(uint8_t *page, enum content kind, uint64_t salt)
-{
-    uint64_t *words = (uint64_t *)page;
-    for (unsigned i = 0; i < PAGE_WORDS; i++)
-        *(volatile uint64_t *)&words[i] = word_of(kind, salt, i);
-}
-
-GUEST_CODE static bool holds(const uint8_t *page, enum content kind, uint64_t salt)
-{
-    const uint64_t *words = (const uint64_t *)page;
-    for (unsigned i = 0; i < PAGE_WORDS; i += STEP)
-        if (*(const volatile uint64_t *)&words[i] != word_of(kind, salt, i))
-            return false;
-    return true;
 }
 
 /* ---- vCPUs ------------------------------------------------------------------------------------
