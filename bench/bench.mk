@@ -1,21 +1,41 @@
 # Measurements beside real peers.
 #
-#   make bench [FILES="a b"]   the page codec beside liblz4; pages of FILES too
+#   make bench                             all of them, with the corpus it makes once
+#   make bench CORPUS="a.raw b.raw"        on the pages of these files
+#   make bench ROUNDS=n                    rounds of which the median counts (15)
+#   make corpus                            only the corpus, build/bench/corpus/*.raw
+#
+# Table on the terminal, one JSON line a figure in build/bench/figures.jsonl.
+# docs/performance.md says what each figure is.
 
-.PHONY: bench
+CORPUS ?=
+ROUNDS ?= 15
+BENCH_PACKAGES := qemu-system-x86 busybox-static e2fsprogs cpio sqlite3 liblz4-dev libjemalloc2 \
+                  libmimalloc2.0
+BENCH_CORE := $(patsubst %.c,$(BUILD)/bench/%.o,$(wildcard mm/*.c) lib/fmt.c lib/crc32.c)
+BENCH_REST := $(BUILD)/bench/bench/measure.o $(BUILD)/bench/bench/machine.o
+BENCHES    := $(addprefix $(BUILD)/bench/,bench_codec bench_pool bench_frames bench_share bench_steps)
 
-# As in the hypervisor: without vector registers.
+.PHONY: bench corpus
+
+# As in the hypervisor's release build: without vector registers.
 $(BUILD)/bench/mm/%.o: mm/%.c
 	@mkdir -p $(@D)
-	$(CC) $(COMMON) -mgeneral-regs-only -c $< -o $@
+	$(CC) $(COMMON) -DRELEASE -mgeneral-regs-only -c $< -o $@
 
 $(BUILD)/bench/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(COMMON) -c $< -o $@
 
-$(BUILD)/bench/bench_codec: $(BUILD)/bench/bench/bench_codec.o $(BUILD)/bench/mm/codec.o \
-        $(BUILD)/bench/mm/codec_decode.o $(BUILD)/bench/mm/codec_decode_fast.o $(BUILD)/bench/tests/host/fake_pages.o
-	$(CC) $(COMMON) $^ -llz4 -o $@
+$(BENCHES): $(BUILD)/bench/%: $(BUILD)/bench/bench/%.o $(BENCH_REST) $(BENCH_CORE)
+	$(CC) $(COMMON) $^ $(BENCH_LINK) -l:liblz4.a -ldl -o $@
 
-bench: $(BUILD)/bench/bench_codec
-	$< $(FILES)
+$(BUILD)/bench/bench_steps: BENCH_LINK := -Wl,--wrap=nested_lock
+
+corpus:
+	@tools/install-packages $(BENCH_PACKAGES)
+	@bench/make_corpus.py $(BUILD)/bench/corpus
+
+bench: $(if $(CORPUS),,corpus) $(BENCHES)
+	@$(PYTHON) bench/run.py --rounds $(ROUNDS) --programs $(BUILD)/bench \
+	    --out $(BUILD)/bench/figures.jsonl $(if $(CORPUS),$(CORPUS),$(BUILD)/bench/corpus/*.raw)

@@ -1,225 +1,174 @@
 /*
- * The page codec beside liblz4 on the same pages: made-up pages of every kind,
- * and the pages of any files named on the command line.
+ * The page codec beside liblz4, plain and fastReset, on the pages of files.
  *
- *   bench_codec [--rounds N] [FILE ...]
+ *   bench_codec ROUNDS FILE ...
  *
- * Each round times both libraries once over all pages of a set, ours first in
- * even rounds and liblz4 first in odd ones; figures are medians over the rounds,
- * in MB/s of page bytes (10^6), and the mean length of a block. Both decoders
- * read liblz4's blocks. Every page is checked both ways before it is timed.
+ * Every page is checked both ways before it is timed; both decoders read liblz4's
+ * blocks. "refuse" are the pages that liblz4 cannot bring below the pool's limit.
  */
 #include <lz4.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "bench/measure.h"
+#include "lib/types.h"
 #include "mm/codec.h"
-#include "tests/host/fake_pages.h"
+#include "mm/pool.h"
 
+/* Of liblz4's static interface (lz4.h, LZ4_STATIC_LINKING_ONLY). */
+int LZ4_compress_fast_extState_fastReset(void *state, const char *from, char *to, int size,
+                                         int room, int acceleration);
+
+#define SET_PAGES  4096u
 #define BLOCK_ROOM 4200
-#define POOL_LIMIT 3072 /* mm/pool.h: longer blocks are refused */
-#define SET_PAGES  256u
-#define ROUNDS_MAX 1001u
-#define FILE_PAGES 16384u /* of one file, 64 MiB */
 
-struct set {
-    const char *name;
-    uint32_t count;
-    uint8_t (*pages)[PAGE_SIZE];
+static struct {
+    struct pages pages;
     uint8_t (*blocks)[BLOCK_ROOM]; /* liblz4's */
     uint32_t *sizes;
-};
-
+    uint32_t *refused, refused_count;
+} set;
 static uint64_t work[CODEC_WORK_BYTES / 8];
-static void *lz4_state;
-static uint8_t block[BLOCK_ROOM];
-static uint8_t page[PAGE_SIZE];
+static void *lz4_state, *lz4_reset_state;
+static uint8_t block[BLOCK_ROOM], page[PAGE_SIZE];
 
-static uint32_t ours_compress(const struct set *set, uint32_t i)
+static uint32_t ours_compress(uint32_t i)
 {
-    return codec_compress(set->pages[i], block, BLOCK_ROOM, work);
+    return codec_compress(set.pages.page[i], block, BLOCK_ROOM, work);
 }
-
-static uint32_t lz4_compress(const struct set *set, uint32_t i)
+static uint32_t lz4_compress(uint32_t i)
 {
-    return (uint32_t)LZ4_compress_fast_extState(lz4_state, (const char *)set->pages[i],
+    return (uint32_t)LZ4_compress_fast_extState(lz4_state, (const char *)set.pages.page[i],
                                                 (char *)block, PAGE_SIZE, BLOCK_ROOM, 1);
 }
-
-/* With the pool's limit: how soon a page is given up. */
-static uint32_t ours_limited(const struct set *set, uint32_t i)
+static uint32_t lz4_compress_reset(uint32_t i)
 {
-    return codec_compress(set->pages[i], block, POOL_LIMIT, work);
+    return (uint32_t)LZ4_compress_fast_extState_fastReset(
+        lz4_reset_state, (const char *)set.pages.page[i], (char *)block, PAGE_SIZE, BLOCK_ROOM, 1);
+}
+static uint32_t ours_decompress(uint32_t i)
+{
+    return codec_decompress(set.blocks[i], set.sizes[i], page);
+}
+static uint32_t lz4_decompress(uint32_t i)
+{
+    return (uint32_t)LZ4_decompress_safe((const char *)set.blocks[i], (char *)page,
+                                         (int)set.sizes[i], PAGE_SIZE);
+}
+static uint32_t ours_refuse(uint32_t i)
+{
+    return codec_compress(set.pages.page[set.refused[i]], block, POOL_BLOCK_MAX, work);
+}
+static uint32_t lz4_refuse(uint32_t i)
+{
+    return (uint32_t)LZ4_compress_fast_extState(lz4_state,
+                                                (const char *)set.pages.page[set.refused[i]],
+                                                (char *)block, PAGE_SIZE, POOL_BLOCK_MAX, 1);
 }
 
-static uint32_t lz4_limited(const struct set *set, uint32_t i)
-{
-    return (uint32_t)LZ4_compress_fast_extState(lz4_state, (const char *)set->pages[i],
-                                                (char *)block, PAGE_SIZE, POOL_LIMIT, 1);
-}
-
-static uint32_t ours_decompress(const struct set *set, uint32_t i)
-{
-    return codec_decompress(set->blocks[i], set->sizes[i], page);
-}
-
-static uint32_t lz4_decompress(const struct set *set, uint32_t i)
-{
-    return LZ4_decompress_safe((const char *)set->blocks[i], (char *)page, (int)set->sizes[i],
-                               PAGE_SIZE) == (int)PAGE_SIZE;
-}
-
-typedef uint32_t (*operation)(const struct set *, uint32_t);
-#define OPERATIONS 3
-static const operation pairs[OPERATIONS][2] = {
-    { ours_compress, lz4_compress },
-    { ours_limited, lz4_limited },
-    { ours_decompress, lz4_decompress },
+typedef uint32_t (*operation)(uint32_t);
+enum {
+    COMPRESS,
+    PEER_COMPRESS,
+    PEER_RESET,
+    DECOMPRESS,
+    PEER_DECOMPRESS,
+    REFUSE,
+    PEER_REFUSE,
+    OPERATIONS
 };
-
-/* Of this thread: what other programs take of the processor does not count. */
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
+static const operation operations[OPERATIONS] = {
+    ours_compress,  lz4_compress, lz4_compress_reset, ours_decompress,
+    lz4_decompress, ours_refuse,  lz4_refuse,
+};
 
 static volatile uint32_t sink;
 
-static double time_once(operation run, const struct set *set)
+static double time_once(unsigned which)
 {
-    uint32_t sum = 0;
-    uint64_t start = now_ns();
-    for (uint32_t i = 0; i < set->count; i++)
-        sum += run(set, i);
-    uint64_t end = now_ns();
+    uint32_t count = which >= REFUSE ? set.refused_count : set.pages.count, sum = 0;
+    uint64_t start = measure_now_ns();
+    for (uint32_t i = 0; i < count; i++)
+        sum += operations[which](i);
     sink = sum;
-    return (double)set->count * PAGE_SIZE * 1000.0 / (double)(end - start);
+    return count ? (double)(measure_now_ns() - start) / count : 0;
 }
 
-static int by_value(const void *a, const void *b)
+static void require(bool good, const char *what)
 {
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-static double median(double *values, unsigned count)
-{
-    qsort(values, count, sizeof(*values), by_value);
-    return values[count / 2];
-}
-
-static void check(struct set *set, double *ours_mean, double *lz4_mean)
-{
-    uint64_t ours = 0, lz4 = 0;
-    for (uint32_t i = 0; i < set->count; i++) {
-        uint32_t size = ours_compress(set, i);
-        ours += size;
-        if (LZ4_decompress_safe((char *)block, (char *)page, (int)size, PAGE_SIZE) != PAGE_SIZE ||
-            memcmp(page, set->pages[i], PAGE_SIZE) != 0)
-            abort();
-        set->sizes[i] = lz4_compress(set, i);
-        lz4 += set->sizes[i];
-        memcpy(set->blocks[i], block, set->sizes[i]);
-        if (!codec_decompress(block, set->sizes[i], page) ||
-            memcmp(page, set->pages[i], PAGE_SIZE) != 0)
-            abort();
-    }
-    *ours_mean = (double)ours / set->count;
-    *lz4_mean = (double)lz4 / set->count;
-}
-
-static void measure(struct set *set, unsigned rounds)
-{
-    static double speed[OPERATIONS][2][ROUNDS_MAX];
-    double ours_mean, lz4_mean;
-    check(set, &ours_mean, &lz4_mean);
-    for (unsigned round = 0; round < rounds; round++)
-        for (unsigned p = 0; p < OPERATIONS; p++)
-            for (unsigned turn = 0; turn < 2; turn++) {
-                unsigned which = turn ^ (round & 1);
-                speed[p][which][round] = time_once(pairs[p][which], set);
-            }
-    printf("%-20.20s %6u  %6.0f %6.0f", set->name, set->count, ours_mean, lz4_mean);
-    for (unsigned p = 0; p < OPERATIONS; p++) {
-        double ours = median(speed[p][0], rounds), lz4 = median(speed[p][1], rounds);
-        printf("  %6.0f %6.0f %5.2f", ours, lz4, ours / lz4);
-    }
-    printf("\n");
-}
-
-static struct set make_set(const char *name, uint32_t count)
-{
-    struct set set = { .name = name, .count = count };
-    set.pages = calloc(count, sizeof(*set.pages));
-    set.blocks = calloc(count, sizeof(*set.blocks));
-    set.sizes = calloc(count, sizeof(*set.sizes));
-    if (!set.pages || !set.blocks || !set.sizes)
-        abort();
-    return set;
-}
-
-static void free_set(struct set *set)
-{
-    free(set->pages);
-    free(set->blocks);
-    free(set->sizes);
-}
-
-/* The whole pages of a file; uniform ones are left out, as the core does. */
-static void measure_file(const char *path, unsigned rounds)
-{
-    FILE *file = fopen(path, "rb");
-    if (!file) {
-        perror(path);
+    if (!good) {
+        fprintf(stderr, "bench_codec: %s\n", what);
         exit(1);
     }
-    struct set set = make_set(strrchr(path, '/') ? strrchr(path, '/') + 1 : path, FILE_PAGES);
-    uint32_t count = 0;
-    while (count < FILE_PAGES && fread(set.pages[count], PAGE_SIZE, 1, file) == 1)
-        count += memcmp(set.pages[count], set.pages[count] + 8, PAGE_SIZE - 8) != 0;
-    fclose(file);
-    set.count = count;
-    if (count)
-        measure(&set, rounds);
-    free_set(&set);
+}
+
+/* Checks every page and makes liblz4's blocks; *ratio: of page to block, both. */
+static void prepare(double ratio[2])
+{
+    uint64_t ours = 0, lz4 = 0, all = (uint64_t)set.pages.count * PAGE_SIZE;
+    set.refused_count = 0;
+    for (uint32_t i = 0; i < set.pages.count; i++) {
+        uint32_t size = ours_compress(i);
+        ours += size;
+        require(LZ4_decompress_safe((char *)block, (char *)page, (int)size, PAGE_SIZE) ==
+                        (int)PAGE_SIZE &&
+                    memcmp(page, set.pages.page[i], PAGE_SIZE) == 0,
+                "liblz4 does not read our block");
+        set.sizes[i] = lz4_compress(i);
+        lz4 += set.sizes[i];
+        memcpy(set.blocks[i], block, set.sizes[i]);
+        require(ours_decompress(i) && memcmp(page, set.pages.page[i], PAGE_SIZE) == 0,
+                "we do not read liblz4's block");
+        if (set.sizes[i] > POOL_BLOCK_MAX)
+            set.refused[set.refused_count++] = i;
+    }
+    ratio[0] = (double)all / (double)ours;
+    ratio[1] = (double)all / (double)lz4;
+}
+
+static void measure(unsigned rounds)
+{
+    static double time[OPERATIONS][MEASURE_ROUNDS_MAX];
+    double ratio[2], median[OPERATIONS];
+    prepare(ratio);
+    for (unsigned round = 0; round < rounds; round++)
+        for (unsigned i = 0; i < OPERATIONS; i++) {
+            unsigned which = (i + round) % OPERATIONS;
+            time[which][round] = time_once(which);
+        }
+    for (unsigned i = 0; i < OPERATIONS; i++)
+        median[i] = measure_median(time[i], rounds);
+    const char *name = set.pages.name;
+    measure_figure("compress a page", name, "ns", median[COMPRESS], "liblz4", median[PEER_COMPRESS],
+                   0.67);
+    measure_figure("compress a page", name, "ns", median[COMPRESS], "liblz4 fastReset",
+                   median[PEER_RESET], 0.67);
+    measure_figure("ratio", name, "", ratio[0], "liblz4", ratio[1], -0.98);
+    measure_figure("decompress a page", name, "ns", median[DECOMPRESS], "liblz4",
+                   median[PEER_DECOMPRESS], 0.75);
+    if (set.refused_count >= 16)
+        measure_figure("refuse a page", name, "ns", median[REFUSE], "liblz4", median[PEER_REFUSE],
+                       0.5);
 }
 
 int main(int argc, char **argv)
 {
-    unsigned rounds = 21;
-    int first = 1;
-    if (argc > 2 && strcmp(argv[1], "--rounds") == 0) {
-        rounds = (unsigned)atoi(argv[2]);
-        first = 3;
-    }
-    if (rounds < 1 || rounds > ROUNDS_MAX) {
-        fprintf(stderr, "rounds: 1 to %u\n", ROUNDS_MAX);
+    unsigned rounds = argc > 1 ? (unsigned)atoi(argv[1]) : 0;
+    if (rounds < 1 || rounds > MEASURE_ROUNDS_MAX) {
+        fprintf(stderr, "bench_codec ROUNDS FILE ...\n");
         return 2;
     }
     lz4_state = malloc((size_t)LZ4_sizeofState());
-    printf("liblz4 %s, %u rounds; MB/s of page bytes, ratio above 1: ours is faster\n\n",
-           LZ4_versionString(), rounds);
-    printf("%-20s %6s  %13s  %20s  %20s  %20s\n", "", "", "mean block", "compress",
-           "compress to 3072", "decompress");
-    printf("%-20s %6s  %6s %6s", "set", "pages", "ours", "lz4");
-    for (unsigned p = 0; p < OPERATIONS; p++)
-        printf("  %6s %6s %5s", "ours", "lz4", "ratio");
-    printf("\n");
-    struct rng rng;
-    rng_seed(&rng, 1);
-    for (int kind = 0; kind < PAGE_KIND_COUNT; kind++) {
-        struct set set = make_set(fake_page_kind_name((enum page_kind)kind), SET_PAGES);
-        for (uint32_t i = 0; i < SET_PAGES; i++)
-            fake_page_make((enum page_kind)kind, &rng, set.pages[i]);
-        measure(&set, rounds);
-        free_set(&set);
+    lz4_reset_state = calloc(1, (size_t)LZ4_sizeofState());
+    set.blocks = calloc(SET_PAGES, sizeof(*set.blocks));
+    set.sizes = calloc(SET_PAGES, sizeof(*set.sizes));
+    set.refused = calloc(SET_PAGES, sizeof(*set.refused));
+    for (int i = 2; i < argc; i++) {
+        if (!measure_load(&set.pages, argv[i], SET_PAGES))
+            return 1;
+        measure(rounds);
+        measure_unload(&set.pages);
     }
-    for (int i = first; i < argc; i++)
-        measure_file(argv[i], rounds);
-    free(lz4_state);
     return 0;
 }

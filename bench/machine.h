@@ -1,0 +1,17 @@
+/*
+ * The machine below the core for measurements (bench/machine.c).
+ */
+#ifndef BENCH_MACHINE_H
+#define BENCH_MACHINE_H
+
+#include "mm/frame.h"
+
+/* Memory of so many frames, for frame_init() or mm_init(). */
+struct frame_region machine_start(uint32_t frames);
+
+/* A disk in memory with Ballast's signature; device->poll() moves it along. */
+struct block_device *machine_disk(uint64_t bytes);
+
+extern uint64_t machine_flushes;
+
+#endif
