@@ -176,6 +176,19 @@ static void flush_if_revoked(struct vcpu *vcpu)
     svm->flush_seen = generation;
 }
 
+/* A virtual interrupt that is pending but intercepted: its exit says that the
+ * guest could take one (15.21.4). */
+static void window_ask(struct vmcb *vmcb, bool on)
+{
+    const uint64_t bits = VIRQ_PENDING | VIRQ_PRIORITY_HIGH | VIRQ_IGNORE_TPR;
+    vmcb->intercept3 &= ~INTERCEPT_VINTR;
+    vmcb->virtual_interrupt &= ~bits;
+    if (on) {
+        vmcb->intercept3 |= INTERCEPT_VINTR;
+        vmcb->virtual_interrupt |= bits;
+    }
+}
+
 static void run(struct vcpu *vcpu)
 {
     struct svm *svm = vcpu->vendor;
@@ -196,6 +209,8 @@ static void run(struct vcpu *vcpu)
     vcpu->regs[REG_RAX] = vmcb->rax;
     vcpu->cr2 = vmcb->cr2;
     svm_exit_decode(vcpu);
+    if (vcpu->exit.kind == EXIT_WINDOW)
+        window_ask(vmcb, false);
 }
 
 /* ---- events --------------------------------------------------------------------- */
@@ -241,19 +256,6 @@ static void inject(struct vcpu *vcpu, uint8_t vector, bool exception, bool has_e
     svm->event = EVENT_VALID | type << 8 | vector;
     if (has_error)
         svm->event |= EVENT_ERROR_CODE | (uint64_t)error << EVENT_ERROR_SHIFT;
-}
-
-/* A virtual interrupt that is pending but intercepted: its exit says that the
- * guest could take one (15.21.4). */
-static void window_ask(struct vmcb *vmcb, bool on)
-{
-    const uint64_t bits = VIRQ_PENDING | VIRQ_PRIORITY_HIGH | VIRQ_IGNORE_TPR;
-    vmcb->intercept3 &= ~INTERCEPT_VINTR;
-    vmcb->virtual_interrupt &= ~bits;
-    if (on) {
-        vmcb->intercept3 |= INTERCEPT_VINTR;
-        vmcb->virtual_interrupt |= bits;
-    }
 }
 
 static bool can_interrupt(struct vcpu *vcpu)

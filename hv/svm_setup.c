@@ -127,7 +127,9 @@ static bool enable(void)
     x86_wrmsr(MSR_EFER, x86_rdmsr(MSR_EFER) | EFER_SVME);
     x86_wrmsr(MSR_VM_HSAVE, save.v);
     svm_save_host(cpu->host_vmcb.v);
-    /* The first entry on this CPU begins a generation and flushes all ASIDs. */
+    /* The first entry on this CPU begins a generation and flushes all ASIDs; no vCPU has
+     * one of generation 0. */
+    cpu->generation = 1;
     cpu->asid_next = svm_config.asid_count;
     return true;
 }

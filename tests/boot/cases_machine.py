@@ -35,6 +35,8 @@ CASES = [
          [verified("fill"), mitigated("ibpb", "ibrs", "return_one", not_these=("l1d_fill",))],
          cpu="corei7_icelake_u"),
     Case("processor Haswell", PLAIN, [verified("fill")], cpu="corei7_haswell_4770"),
+    # AMD-V with all that is only wanted: next RIP and flush by ASID.
+    Case("processor Ryzen", PLAIN, [verified("fill")], cpu="ryzen"),
     refused("processor without EPT", r".*EPT.*", cpu="core2_penryn_t9600"),
     refused("processor without VT-x", r".*VT-x.*", cpu="p4_prescott_celeron_336"),
     refused("processor without AMD-V", r".*AMD-V.*", cpu="athlon64_venice"),
