@@ -224,6 +224,9 @@ static struct result run_zram(void)
     struct result result = { 0 };
     uint32_t count = usable_count / ZRAM_STRIDE * ZRAM_STRIDE;
     struct rng rng;
+    uint64_t everything[2] = { 0, 268435456 };
+    ioctl(zram_file, BLKDISCARD, everything);
+    zram_set("compact", "1");
     result.store = zram_stream(true);
     result.fresh = zram_overhead();
     result.load = zram_stream(false);

@@ -40,9 +40,12 @@ static_assert((sizeof(uint16_t) << TABLE_BITS) == CODEC_WORK_BYTES, "the table i
 #define COMMON_ROOM (1u + 16u + 2u + PAGE_SIZE / 255u + 1u)
 #define COMMON_COPY 16u
 
-/* Where a page is judged when long blocks are refused: see is_hopeless(). */
-#define JUDGE_AT     1024u
-#define JUDGE_SAVED  16u /* a part of what was read that must be saved by then */
+/* Where a page is judged when long blocks are refused, and what part of it must
+ * be saved by then: see is_hopeless(). */
+static const struct {
+    uint32_t at, saved;
+} judgements[] = { { 768, 16 }, { 2048, 8 } };
+#define JUDGEMENTS   (sizeof(judgements) / sizeof(*judgements))
 #define JUDGE_STRIDE 48u
 #define JUDGE_FEW    4u /* of the words looked at, one in so many is repeated */
 
@@ -225,15 +228,15 @@ static inline bool put_common(struct encoder *e, uint32_t at, uint32_t distance,
 }
 
 /*
- * Where long blocks are refused, a page that has saved almost nothing by its
- * first quarter is given up, unless words that repeat their neighbour say that
+ * Where long blocks are refused, a page that has saved almost nothing of its
+ * beginning is given up, unless words that repeat their neighbour say that
  * the rest is of another kind. It is a guess: it may refuse what would have just
  * fitted, and always decides the same for the same page and limit.
  */
-static bool is_hopeless(const struct encoder *e, uint32_t at)
+static bool is_hopeless(const struct encoder *e, uint32_t at, uint32_t saved)
 {
     uint32_t so_far = e->out + (at - e->anchor), repeated = 0, looked = 0;
-    if (so_far < at - at / JUDGE_SAVED)
+    if (so_far < at - at / saved)
         return false;
     for (uint32_t i = (at + 7u) & ~7u; i + 16 <= PAGE_SIZE; i += JUDGE_STRIDE, looked++)
         repeated += load64(e->page + i) == load64(e->page + i + 8);
@@ -299,10 +302,12 @@ uint32_t codec_compress(const void *page, void *block, uint32_t limit, void *wor
     uint32_t cap = limit < 2 * PAGE_SIZE ? limit : 2 * PAGE_SIZE;
     struct encoder e = { .page = page, .table = work, .block = block, .limit = cap };
     memset(e.table, 0, CODEC_WORK_BYTES);
-    uint32_t at = encode(&e, 1, JUDGE_AT);
-    if (at != 0 && cap < PAGE_SIZE && is_hopeless(&e, at))
-        return 0;
-    if (at != 0)
-        at = encode(&e, at, PAGE_SIZE);
+    uint32_t at = 1;
+    for (unsigned i = 0; i < JUDGEMENTS; i++) {
+        at = encode(&e, at, judgements[i].at);
+        if (at == 0 || (cap < PAGE_SIZE && is_hopeless(&e, at, judgements[i].saved)))
+            return 0;
+    }
+    at = encode(&e, at, PAGE_SIZE);
     return at != 0 && put_last_literals(&e) ? e.out : 0;
 }

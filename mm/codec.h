@@ -13,8 +13,8 @@
 
 /* Compresses a page into at most limit bytes. Returns the block's length, or 0
  * when it would be longer than limit (never reads or writes outside). With a
- * limit below PAGE_SIZE, a page that has saved next to nothing in its first
- * quarter is refused early: some that would just have fitted are too. The block
+ * limit below PAGE_SIZE, a page that has saved next to nothing in its first half
+ * is refused early: some that would just have fitted are too. The block
  * is the same at every limit at which there is one. */
 uint32_t codec_compress(const void *page, void *block, uint32_t limit, void *work);
 
