@@ -4,7 +4,7 @@ GUEST_FLAGS := $(FREESTANDING) -fno-omit-frame-pointer
 GUEST_SOURCES := $(wildcard guest-driver/*.c)
 GUEST_OBJECTS := $(GUEST_SOURCES:%.c=$(BUILD)/guest/%.o)
 GUEST_LIB_OBJECTS := $(patsubst %,$(BUILD)/guest/guest-driver/%.o,\
-        vectors.asm fpu_registers.asm start console interrupts lapic ioapic page_alloc content fpu) \
+        vectors.asm fpu_registers.asm smp_start.asm smp start console interrupts lapic ioapic page_alloc content fpu) \
         $(BUILD)/guest/lib/fmt.o $(BUILD)/guest/lib/string.o
 GUEST_START := $(BUILD)/guest/guest-driver/start.asm.o
 GUEST_LINK := $(LD) -nostdlib -static -z max-page-size=4096 -z noexecstack -T guest-driver/guest.ld

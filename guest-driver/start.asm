@@ -89,6 +89,7 @@ gdt_pointer:
     dw gdt_end - gdt - 1
     dd gdt
 
+global pml4
 section .bss nobits alloc write align=4096
 pml4: resb 4096
 pdpt: resb 4096

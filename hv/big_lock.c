@@ -5,7 +5,7 @@
 
 #define NOBODY (~0u)
 
-static struct spinlock lock;
+static struct spinlock lock = SPINLOCK(BIG_LOCK_RANK);
 static unsigned holder = NOBODY; /* written by the holder alone */
 
 bool big_lock_is_mine(void)

@@ -15,6 +15,9 @@
 
 #include "lib/types.h"
 
+/* Below all of mm/locks.h. */
+#define BIG_LOCK_RANK 8u
+
 void big_lock_take(void);
 void big_lock_release(void);
 bool big_lock_is_mine(void);

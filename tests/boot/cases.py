@@ -2,8 +2,9 @@
 import cases_hostile
 import cases_machine
 import cases_panic
+import cases_smp
 import cases_swap
 import cases_tiers
 
 ALL = (cases_machine.CASES + cases_panic.CASES + cases_tiers.CASES + cases_swap.CASES +
-       cases_hostile.CASES)
+       cases_hostile.CASES + cases_smp.CASES)
