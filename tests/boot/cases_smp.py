@@ -40,7 +40,7 @@ CASES = [
          [verified("flush", pages=100), all_entered, kicked], cpus=2),
     Case("the same without the kick", FLUSH, [ended("flush", "status 1", status=1)],
          result="failed: .*mismatched", cpus=2, planted=("guest_evict", RETURN), mismatches=True),
-    Case("two processors, a loop with interrupts off", host("32M", duration="12s") +
+    Case("two processors, a loop with interrupts off", host("32M", duration="8s") +
          vm("victim", "workload=fill seed=1 ws=6M rounds=1", memory="16M") +
          vm("spin", memory="8M", image=image("spin")),
          [verified("victim", pages=1500), ended("spin", "duration"), all_entered],
