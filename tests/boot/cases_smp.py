@@ -4,7 +4,6 @@ flush that does not reach the other processor is noticed.
 import os
 
 from cases_hostile import image
-from cases_tiers import SMALL
 from harness import Case, console_says, ended, host, verified, vm
 
 FLUSH = host("32M", duration="60s") + vm("flush", "rounds=100", memory="8M", vcpus=2,
@@ -27,8 +26,6 @@ def all_entered(run):
 
 
 CASES = [
-    Case("two processors, all tiers", SMALL,
-         [verified("clone1", "clone2", "cache", "fill"), all_entered, kicked], cpus=2),
     Case("a guest on two processors",
          host("19M", "compress swap") + vm("both", "vcpus=2 rounds=1 seed=3", memory="16M", vcpus=2,
                                            image=image("smp")),
@@ -40,9 +37,4 @@ CASES = [
          [verified("flush", pages=100), all_entered, kicked], cpus=2),
     Case("the same without the kick", FLUSH, [ended("flush", "status 1", status=1)],
          result="failed: .*mismatched", cpus=2, planted=("guest_evict", RETURN), mismatches=True),
-    Case("two processors, a loop with interrupts off", host("32M", duration="8s") +
-         vm("victim", "workload=fill seed=1 ws=6M rounds=1", memory="16M") +
-         vm("spin", memory="8M", image=image("spin")),
-         [verified("victim", pages=1500), ended("spin", "duration"), all_entered],
-         result="failed: .*spin.*", cpus=2),
 ]
