@@ -19,7 +19,11 @@ HOST_SOURCES := $(wildcard mm/*.c lib/fmt.c lib/elf.c lib/crc32.c lib/json.c lib
                 guest-driver/balloon_core.c guest-driver/content.c guest-driver/options.c \
                 tests/host/support.c tests/host/sim*.c \
                 tests/host/fake_*.c)
-HOST_OBJECTS := $(HOST_SOURCES:%.c=$(BUILD)/tests/obj/%.o)
+# Drivers that touch ports and registers, with those of tests/host/fake_pci.c.
+FAKED_SOURCES := $(wildcard drivers/pci*.c drivers/ide_*.c drivers/ahci*.c drivers/nvme*.c \
+                 drivers/virtio_blk*.c)
+FAKED_OBJECTS := $(FAKED_SOURCES:%.c=$(BUILD)/tests/faked/%.o)
+HOST_OBJECTS := $(HOST_SOURCES:%.c=$(BUILD)/tests/obj/%.o) $(FAKED_OBJECTS)
 HOST_LIBRARY := $(BUILD)/tests/libballast-host.a
 HOST_TESTS   := $(patsubst tests/host/%.c,$(BUILD)/tests/%,$(wildcard tests/host/test_*.c))
 # Whatever walks nested tables, once more in the other format.
@@ -39,6 +43,10 @@ HOST_LIBS    := -lcmocka -llz4 -lm
 $(BUILD)/tests/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(HOST_FLAGS) -c $< -o $@
+
+$(BUILD)/tests/faked/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(HOST_FLAGS) -include tests/host/fake_port.h -c $< -o $@
 
 $(HOST_LIBRARY): $(HOST_OBJECTS)
 	@rm -f $@
