@@ -13,10 +13,6 @@
 static struct ahci_port ports[AHCI_PORT_MAX];
 static unsigned port_count, controller_count;
 
-/* One page for what drives say about themselves. */
-static uint16_t *words;
-static hpa_t words_address;
-
 struct controller {
     const struct pci_device *device;
     const struct disk_host *host;
@@ -63,10 +59,10 @@ static const char *drive_describe(struct ahci_port *port, uint32_t cap)
 {
     struct ata_identity identity;
     struct disk_unit *unit = &port->queue.units[0];
-    const char *problem = ahci_port_identify(port, words_address.v);
+    const char *problem = ahci_port_identify(port);
     if (problem)
         return problem;
-    problem = ata_identify_parse(words, &identity);
+    problem = ata_identify_parse(port->memory->identity, &identity);
     memcpy(unit->model, identity.model, sizeof(unit->model));
     if (problem)
         return problem;
@@ -140,9 +136,7 @@ static void ahci_probe(const struct pci_device *device, const struct disk_host *
 {
     struct controller controller = { .device = device, .host = host };
     pci_enable_memory_dma(device);
-    if (!words)
-        words = host->dma_alloc(PAGE_SIZE, &words_address);
-    const char *problem = words ? controller_start(&controller) : "no memory";
+    const char *problem = controller_start(&controller);
     if (problem) {
         log_warn("disk ahci%u: %s: not used", controller_count++, problem);
         pci_disable_dma(device);

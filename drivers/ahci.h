@@ -95,7 +95,8 @@ static_assert(sizeof(struct ahci_table) == 256, "tables are aligned to 128 bytes
 struct ahci_memory {
     struct ahci_header headers[32];
     uint8_t received[256]; /* FIS of the drive */
-    uint8_t unused[768];
+    uint16_t identity[ATA_IDENTIFY_WORDS];
+    uint8_t unused[256];
     struct ahci_table tables[DISK_DEPTH_MAX];
 };
 static_assert(offsetof(struct ahci_memory, received) % 256 == 0, "AHCI 1.3.1, 3.3.3");
@@ -120,8 +121,8 @@ const char *ahci_port_bring_up(struct ahci_port *port);
 /* A command's FIS, header and table, with its data; not issued. */
 void ahci_command_set(struct ahci_port *port, unsigned slot, uint8_t command, bool write,
                       uint64_t address, uint32_t bytes);
-/* Identify, waited for, into 512 bytes at address. NULL, or what failed. */
-const char *ahci_port_identify(struct ahci_port *port, uint64_t address);
+/* Identify, waited for, into the port's memory. NULL, or what failed. */
+const char *ahci_port_identify(struct ahci_port *port);
 
 extern const struct disk_queue_ops ahci_queue_ops;
 

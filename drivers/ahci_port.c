@@ -256,9 +256,11 @@ const struct disk_queue_ops ahci_queue_ops = {
 /* ---- identify
  * ------------------------------------------------------------------------------------ */
 
-const char *ahci_port_identify(struct ahci_port *port, uint64_t address)
+const char *ahci_port_identify(struct ahci_port *port)
 {
-    ahci_command_set(port, 0, ATA_COMMAND_IDENTIFY, false, address, BLOCK_SECTOR_SIZE);
+    ahci_command_set(port, 0, ATA_COMMAND_IDENTIFY, false,
+                     port->memory_address.v + offsetof(struct ahci_memory, identity),
+                     sizeof(port->memory->identity));
     dma_fence();
     set(port, AHCI_PxCI, 1);
     bool answered = wait_mmio32(port->registers, AHCI_PxCI, 1, 0, IDENTIFY_TIMEOUT);

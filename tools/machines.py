@@ -27,6 +27,7 @@ class Options:
     disk: str = "ide"              # QEMU's disk, a name in DISKS
     disk_faults: str = ""          # QEMU: rules of blkdebug for it
     disk_iops: int = 0             # QEMU: requests per second at most, 0: any
+    real_clock: bool = False       # TCG: its clock is that of this computer, as its disk's
 
 
 # clock: a run depends on nothing but its inputs. The TSC counts instructions
@@ -114,9 +115,11 @@ def tcg(folder, options):
     """QEMU without KVM emulates AMD-V with nested paging. Its clock counts
     instructions, 2 ** shift ns each, and jumps ahead when all is idle: guests,
     disks and ticks have the same speed to each other as in Bochs."""
-    shift = max(0, round(math.log2(1e9 / options.ips)))
-    return qemu(folder, options, "-accel", "tcg", "-cpu", options.tcg_cpu,
-                "-icount", f"shift={shift},sleep=off", "-rtc", "base=2025-01-01,clock=vm")
+    machine = ["-accel", "tcg", "-cpu", options.tcg_cpu]
+    if not options.real_clock:
+        shift = max(0, round(math.log2(1e9 / options.ips)))
+        machine += ["-icount", f"shift={shift},sleep=off", "-rtc", "base=2025-01-01,clock=vm"]
+    return qemu(folder, options, *machine)
 
 
 MACHINES = {"bochs": bochs, "kvm": kvm, "tcg": tcg}

@@ -16,7 +16,9 @@ sys.path.insert(0, os.path.join(ROOT, "tools"))
 import elfpatch
 import gpt
 import machines
+import mkswap
 import runner
+import swapformat
 import telemetry
 
 BUILD = os.path.join(ROOT, "build")
@@ -46,10 +48,24 @@ class Case:
     mismatches: bool = False         # whether a guest may find pages that differ
     alike: tuple = ()                # VMs that end alike on both vendors; (): all
     planted: tuple = ()              # (function, machine code put over its beginning)
+    disk: str = ""                   # kind of disk, of machines.DISKS: in QEMU only
+    faults: tuple = ()               # of that disk, Fault
+    iops: int = 0                    # requests a second it serves; 0: any
 
     @property
     def machines(self):
+        if self.disk:
+            return ("tcg",)
         return MACHINES if self.cpu == DEFAULT_CPU else ("bochs",)
+
+
+@dataclass
+class Fault:
+    """Requests that touch a cell of the swap area fail (blkdebug)."""
+    operation: str                   # read, write
+    cell: int
+    errno: int
+    times: int = 0                   # then no more; 0: always
 
 
 @dataclass
@@ -127,8 +143,23 @@ def make_image(case, folder, machine):
     return image
 
 
+def fault_rules(faults, image):
+    """What blkdebug reads. A rule that holds once is used up; the next one is of use
+    then."""
+    if not faults:
+        return ""
+    first = gpt.find_partition(image, gpt.TYPE_SWAP).offset // swapformat.SECTOR
+    return "".join(
+        f'[inject-error]\nevent = "{one.operation}_aio"\niotype = "{one.operation}"\n'
+        f'errno = "{one.errno}"\nonce = "{"on" if one.times else "off"}"\n'
+        f'sector = "{first + mkswap.DATA_SECTOR + one.cell * mkswap.CELL_SECTORS}"\n\n'
+        for one in faults for _ in range(one.times or 1))
+
+
 def run_once(case, folder, image, machine):
-    options = machines.Options(case.memory, case.cpu, cpus=case.cpus)
+    options = machines.Options(case.memory, case.cpu, cpus=case.cpus, disk=case.disk or "ide",
+                               disk_faults=fault_rules(case.faults, image), disk_iops=case.iops,
+                               real_clock=bool(case.disk))
     for _ in range(TRIES):
         console = []
         outcome = runner.run(folder, image, machine, options, case.limit, console.append)
