@@ -8,8 +8,8 @@
 #include "lib/string.h"
 
 #define TIMEOUT_UNIT     (500 * WAIT_MS)
-#define TIMEOUT_MAX      (5000 * WAIT_MS) /* CAP.TO may ask for two minutes */
-#define ADMIN_TIMEOUT    (2000 * WAIT_MS)
+#define TIMEOUT_MAX      (3000 * WAIT_MS) /* CAP.TO may ask for two minutes */
+#define ADMIN_TIMEOUT    (1000 * WAIT_MS)
 #define FEATURE_QUEUES   0x07
 #define QUEUE_CONTIGUOUS 0x1u
 #define QUEUE_INTERRUPTS 0x2u
