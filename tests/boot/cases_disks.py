@@ -50,4 +50,4 @@ def slow(kind):
 CASES = ([swaps(kind, says) for kind, says in KINDS.items()] +
          [fails(kind) for kind in ("ahci", "nvme", "virtio")] +
          [keeps_failing(kind) for kind in ("nvme", "virtio")] +
-         [slow(kind) for kind in ("ahci", "nvme")])
+         [slow("nvme")])
