@@ -49,7 +49,7 @@ struct cpu {
     unsigned index;            /* machine_cpu() */
     struct vcpu *holds;        /* whose vcpu->on is this CPU, hv/loop.c */
     struct vcpu *loaded;       /* whose MSRs, debug registers and vector state are in the CPU */
-    struct vcpu *current_vmcs; /* whose VMCS is current */
+    struct vcpu *current; /* whose control block the processor holds, where it holds one */
     bool l1_tainted;           /* hv/mitigations.h */
     uint32_t apic_id;
     enum cpu_state state; /* hv/cpus.c */
@@ -94,7 +94,7 @@ void cpu_interrupt_handler(void (*handler)(uint8_t vector));
 /* Waits with interrupts on for the next interrupt (sti; hlt; cli). */
 void cpu_idle(void);
 
-/* Where the IDT lies, for the host state of a VMCS. */
+/* Where the IDT lies, for a control block that has the state of the host. */
 uint64_t cpu_idt_base(void);
 
 /* The value PAT has in the hypervisor (and at power-up): WB WT UC- UC twice. */

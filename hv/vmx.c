@@ -107,10 +107,10 @@ void vmx_make_current(struct vcpu *vcpu)
 {
     struct cpu *cpu = cpu_this();
     const struct vmx *vmx = vcpu->vendor;
-    if (cpu->current_vmcs == vcpu)
+    if (cpu->current == vcpu)
         return;
     ensure(vmx_pointer_load(vmx->vmcs.v) == VMX_OK);
-    cpu->current_vmcs = vcpu;
+    cpu->current = vcpu;
     if (vmx->host_cpu != cpu->index)
         arrive(vcpu);
 }
@@ -162,8 +162,8 @@ static void destroy(struct vcpu *vcpu)
         return;
     ensure(vmx_clear(vmx->vmcs.v) == VMX_OK);
     flush_nested(vmx);
-    if (cpu->current_vmcs == vcpu)
-        cpu->current_vmcs = NULL;
+    if (cpu->current == vcpu)
+        cpu->current = NULL;
     if (cpu->loaded == vcpu)
         cpu->loaded = NULL;
     fpu_destroy(vcpu);
@@ -222,8 +222,8 @@ static void unload(struct vcpu *vcpu)
     }
     ensure(vmx_clear(vmx->vmcs.v) == VMX_OK);
     vmx->launched = false;
-    if (cpu->current_vmcs == vcpu)
-        cpu->current_vmcs = NULL;
+    if (cpu->current == vcpu)
+        cpu->current = NULL;
 }
 
 static void reset_real(struct vcpu *vcpu, uint8_t page)
