@@ -15,6 +15,10 @@ BENCH_PACKAGES := qemu-system-x86 busybox-static e2fsprogs cpio sqlite3 liblz4-d
 BENCH_CORE := $(patsubst %.c,$(BUILD)/bench/%.o,$(wildcard mm/*.c) lib/fmt.c lib/crc32.c)
 BENCH_REST := $(BUILD)/bench/bench/measure.o $(BUILD)/bench/bench/machine.o
 BENCHES    := $(addprefix $(BUILD)/bench/,bench_codec bench_pool bench_frames bench_share bench_steps)
+#   make bench [FILES="a b"]   the page codec beside liblz4; pages of FILES too
+#   make bench-scale           faults a second on one thread and on two
+
+.PHONY: bench bench-scale
 
 .PHONY: bench corpus
 
@@ -39,3 +43,19 @@ corpus:
 bench: $(if $(CORPUS),,corpus) $(BENCHES)
 	@$(PYTHON) bench/run.py --rounds $(ROUNDS) --programs $(BUILD)/bench \
 	    --out $(BUILD)/bench/figures.jsonl $(if $(CORPUS),$(CORPUS),$(BUILD)/bench/corpus/*.raw)
+bench: $(BUILD)/bench/bench_codec
+	$< $(FILES)
+
+# The core of a release build: without assertions and the check of the lock order.
+SCALE_SOURCES := $(wildcard mm/*.c) lib/fmt.c lib/lock.c bench/bench_scale.c
+SCALE_OBJECTS := $(SCALE_SOURCES:%.c=$(BUILD)/bench/release/%.o)
+
+$(BUILD)/bench/release/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(COMMON) -DRELEASE -c $< -o $@
+
+$(BUILD)/bench/bench_scale: $(SCALE_OBJECTS)
+	$(CC) $(COMMON) $^ -lpthread -o $@
+
+bench-scale: $(BUILD)/bench/bench_scale
+	$<
