@@ -4,6 +4,7 @@
 #   make bench CORPUS="a.raw b.raw"        on the pages of these files
 #   make bench ROUNDS=n                    rounds of which the median counts (15)
 #   make corpus                            only the corpus, build/bench/corpus/*.raw
+#   make bench-scale                       faults a second on one thread and on two
 #
 # Table on the terminal, one JSON line a figure in build/bench/figures.jsonl.
 # docs/performance.md says what each figure is.
@@ -15,12 +16,8 @@ BENCH_PACKAGES := qemu-system-x86 busybox-static e2fsprogs cpio sqlite3 liblz4-d
 BENCH_CORE := $(patsubst %.c,$(BUILD)/bench/%.o,$(wildcard mm/*.c) lib/fmt.c lib/crc32.c)
 BENCH_REST := $(BUILD)/bench/bench/measure.o $(BUILD)/bench/bench/machine.o
 BENCHES    := $(addprefix $(BUILD)/bench/,bench_codec bench_pool bench_frames bench_share bench_steps)
-#   make bench [FILES="a b"]   the page codec beside liblz4; pages of FILES too
-#   make bench-scale           faults a second on one thread and on two
 
-.PHONY: bench bench-scale
-
-.PHONY: bench corpus
+.PHONY: bench corpus bench-scale
 
 # As in the hypervisor's release build: without vector registers.
 $(BUILD)/bench/mm/%.o: mm/%.c
@@ -43,8 +40,6 @@ corpus:
 bench: $(if $(CORPUS),,corpus) $(BENCHES)
 	@$(PYTHON) bench/run.py --rounds $(ROUNDS) --programs $(BUILD)/bench \
 	    --out $(BUILD)/bench/figures.jsonl $(if $(CORPUS),$(CORPUS),$(BUILD)/bench/corpus/*.raw)
-bench: $(BUILD)/bench/bench_codec
-	$< $(FILES)
 
 # The core of a release build: without assertions and the check of the lock order.
 SCALE_SOURCES := $(wildcard mm/*.c) lib/fmt.c lib/lock.c bench/bench_scale.c
