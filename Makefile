@@ -20,7 +20,7 @@ ifdef RELEASE
 COMMON  += -DRELEASE
 endif
 # Code of the hypervisor: no vector registers, they belong to the guests.
-FREESTANDING := $(COMMON) -ffreestanding -fno-pic -fno-pie -fno-stack-protector \
+FREESTANDING := $(COMMON) $(COUNT) -ffreestanding -fno-pic -fno-pie -fno-stack-protector \
            -fno-asynchronous-unwind-tables -mno-red-zone -mgeneral-regs-only -fcf-protection=none
 # The hypervisor's indirect branches never go where a guest has trained a predictor
 # to (docs/security.md).

@@ -36,7 +36,7 @@ extern const uint64_t trap_stubs[256];
 
 static struct cpu boot_cpu;
 static struct cpu *table[CPU_MAX] = { &boot_cpu };
-static unsigned count = 1;
+unsigned cpu_online_count = 1;
 static struct ist_stack ist_stacks[CPU_IST_COUNT] __attribute__((aligned(PAGE_SIZE)));
 static struct idt_gate idt[256];
 static void (*interrupt_handler)(uint8_t vector);
@@ -122,7 +122,7 @@ void cpu_join(struct cpu *cpu)
 
 struct cpu *cpu_create(void)
 {
-    struct cpu *cpu = count < CPU_MAX ? bootmem_alloc(sizeof(*cpu), NULL) : NULL;
+    struct cpu *cpu = cpu_online_count < CPU_MAX ? bootmem_alloc(sizeof(*cpu), NULL) : NULL;
     for (unsigned i = 0; cpu && i < CPU_IST_COUNT; i++) {
         uint8_t *stack = paging_create_stack(CPU_IST_STACK_SIZE);
         if (!stack)
@@ -130,19 +130,14 @@ struct cpu *cpu_create(void)
         cpu->ist_tops[i] = (uint64_t)(stack + CPU_IST_STACK_SIZE);
     }
     if (cpu)
-        cpu->index = count;
+        cpu->index = cpu_online_count;
     return cpu;
 }
 
 void cpu_add(struct cpu *cpu)
 {
     cpu->state = CPU_ONLINE;
-    table[count++] = cpu;
-}
-
-unsigned cpu_count(void)
-{
-    return count;
+    table[cpu_online_count++] = cpu;
 }
 
 struct cpu *cpu_get(unsigned index)

@@ -85,7 +85,11 @@ void cpu_add(struct cpu *cpu);
 void cpu_join(struct cpu *cpu);
 
 /* CPUs online, and each of them, by index. */
-unsigned cpu_count(void);
+extern unsigned cpu_online_count;
+static inline unsigned cpu_count(void)
+{
+    return cpu_online_count;
+}
 struct cpu *cpu_get(unsigned index);
 
 /* What is called, with interrupts off, for every interrupt taken in cpu_idle(). */

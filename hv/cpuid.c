@@ -22,12 +22,13 @@
      BIT(13) | BIT(15) | BIT(16) | BIT(17) | BIT(19) | BIT(23) | BIT(24) | BIT(25) | BIT(26) |     \
      BIT(27))
 /* Leaf 7 EBX: FSGSBASE, FDP_EXCPTN, BMI1, SMEP, BMI2, ERMS, FPU CS/DS, RDSEED,
- * ADX, SMAP, CLFLUSHOPT, CLWB, SHA. Hidden: TSC_ADJUST (1), HLE (4), INVPCID (10),
+ * ADX, SMAP, CLFLUSHOPT, CLWB, SHA; TSC_ADJUST (1) always. Hidden: HLE (4), INVPCID (10),
  * RTM (11), MPX (14). */
 #define LEAF7_EBX                                                                                  \
     (BIT(0) | BIT(3) | BIT(6) | BIT(7) | BIT(8) | BIT(9) | BIT(13) | BIT(18) | BIT(19) | BIT(20) | \
      BIT(23) | BIT(24) | BIT(29))
-#define LEAF7_EBX_AVX BIT(5)
+#define LEAF7_EBX_TSC_ADJUST BIT(1)
+#define LEAF7_EBX_AVX        BIT(5)
 #define LEAF7_EBX_AVX512                                                                           \
     (BIT(16) | BIT(17) | BIT(21) | BIT(26) | BIT(27) | BIT(28) | BIT(30) | BIT(31))
 /* 80000001h ECX: LAHF, ABM, 3DNow prefetch. EDX: SYSCALL, NX, 1 GiB pages, LM;
@@ -95,7 +96,7 @@ static void leaf_7(struct vcpu *vcpu, uint32_t sub, struct x86_cpuid *r)
         allowed |= LEAF7_EBX_AVX;
     if (xcr0_has(XCR0_AVX512))
         allowed |= LEAF7_EBX_AVX512;
-    *r = (struct x86_cpuid){ .ebx = sub ? 0 : r->ebx & allowed };
+    *r = (struct x86_cpuid){ .ebx = sub ? 0 : (r->ebx & allowed) | LEAF7_EBX_TSC_ADJUST };
 }
 
 /* Topology: every vCPU is a core of one thread. */
@@ -239,10 +240,17 @@ static const struct {
     { 0x80000008u, leaf_extended_8 },
 };
 
+/* Highest leaf of the CPU's, basic and extended. CPUID is slow, and under a
+ * hypervisor an exit of its own. */
+static uint32_t last_basic, last_extended;
+
 static bool cpu_has_leaf(uint32_t leaf)
 {
-    uint32_t base = leaf & 0xf0000000u;
-    return base != CPUID_HYPERVISOR_BASE && x86_cpuid(base, 0).eax >= leaf;
+    if (!last_extended) {
+        last_basic = x86_cpuid(0, 0).eax;
+        last_extended = x86_cpuid(0x80000000u, 0).eax;
+    }
+    return leaf <= last_basic || (leaf >= 0x80000000u && leaf <= last_extended);
 }
 
 void cpuid_handle(struct vcpu *vcpu)

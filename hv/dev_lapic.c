@@ -71,6 +71,7 @@ bool dev_lapic_set_base(struct vcpu *vcpu, uint64_t value)
     if ((value ^ lapic->base) & ~BASE_ENABLED)
         return false;
     lapic->base = value;
+    vcpu->quiet = false;
     if (!(value & BASE_ENABLED))
         timer_cancel(&lapic->timer);
     return true;

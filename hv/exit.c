@@ -161,21 +161,14 @@ const char *exit_kind_name(enum exit_kind kind)
     return (unsigned)kind < EXIT_KIND_COUNT ? kinds[kind].name : "?";
 }
 
-/* Handled with the vCPU's registers and its VM's small devices alone; all others
- * may bring memory into the cache that the guest must not see. */
-static bool is_private(const struct vcpu *vcpu)
+/* Handled with the vCPU's registers and its VM's small devices alone: the vCPU can
+ * go on at once, unless a handler says otherwise (dev_lapic_request, vm_end). */
+static bool is_quiet(const struct vcpu *vcpu)
 {
     switch (vcpu->exit.kind) {
-    case EXIT_INTERRUPT:
-    case EXIT_WINDOW:
     case EXIT_CPUID:
-    case EXIT_HLT:
     case EXIT_MSR_READ:
     case EXIT_MSR_WRITE:
-    case EXIT_XSETBV:
-    case EXIT_EXCEPTION:
-    case EXIT_PAUSE:
-    case EXIT_TIMER:
         return true;
     case EXIT_IO:
         return !vcpu->exit.string;
@@ -184,14 +177,25 @@ static bool is_private(const struct vcpu *vcpu)
     }
 }
 
+/* Brings no memory into the cache that the guest must not see either. */
+static bool is_private(enum exit_kind kind)
+{
+    return kind == EXIT_INTERRUPT || kind == EXIT_WINDOW || kind == EXIT_HLT ||
+           kind == EXIT_XSETBV || kind == EXIT_EXCEPTION || kind == EXIT_PAUSE ||
+           kind == EXIT_TIMER;
+}
+
 void exit_handle(struct vcpu *vcpu)
 {
     enum exit_kind kind = vcpu->exit.kind;
     if ((unsigned)kind >= EXIT_KIND_COUNT)
         kind = vcpu->exit.kind = EXIT_UNKNOWN;
     vcpu->exits[kind]++;
-    if (!is_private(vcpu))
-        mitigations_taint();
+    if (!is_quiet(vcpu)) {
+        vcpu->quiet = false;
+        if (!is_private(kind))
+            mitigations_taint();
+    }
     kinds[kind].handle(vcpu);
 }
 

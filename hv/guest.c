@@ -12,13 +12,15 @@ void guest_enter(struct vcpu *vcpu)
     struct cpu *cpu = cpu_this();
     cpu->entry_count++;
     __atomic_store_n(&cpu->guest, vcpu, __ATOMIC_RELEASE);
-    big_lock_release();
+    if (cpu_count() > 1) /* alone, the lock is kept: nobody waits for it */
+        big_lock_release();
 }
 
 void guest_leave(void)
 {
     __atomic_store_n(&cpu_this()->guest, NULL, __ATOMIC_RELEASE);
-    big_lock_take();
+    if (cpu_count() > 1)
+        big_lock_take();
 }
 
 bool guest_flush_due(struct vcpu *vcpu)

@@ -38,9 +38,9 @@ static const struct {
     uint32_t (*read)(struct vm *vm, uint16_t port, unsigned size);
     void (*write)(struct vm *vm, uint16_t port, unsigned size, uint32_t value);
 } ranges[] = {
+    { 0x20, 0x21, read_legacy, write_legacy },
     { GUEST_CONSOLE_PORT, GUEST_CONSOLE_PORT + 7, read_console, write_console },
     { GUEST_EXIT_PORT, GUEST_REPORT_MISMATCHED_PORT, NULL, dev_exit_write },
-    { 0x20, 0x21, read_legacy, write_legacy },
     { 0x40, 0x43, read_legacy, write_legacy },
     { 0x61, 0x61, read_legacy, write_legacy },
     { 0x70, 0x71, read_legacy, write_legacy },

@@ -196,6 +196,17 @@ static bool take_messages(struct vcpu *vcpu)
     return !vcpu->parked;
 }
 
+/* False: it cannot go on now. Has to be asked before an entry unless the exit
+ * before was quiet. */
+static bool prepare(struct vcpu *vcpu)
+{
+    if (!sched_is_runnable(vcpu) || !take_messages(vcpu))
+        return false;
+    deliver_interrupt(vcpu);
+    timer_arm(); /* the guest may have set its timer */
+    return true;
+}
+
 /* Runs the vCPU for some exits, or until an interrupt of the host or the end of
  * its readiness. */
 static void run_vcpu(struct vcpu *vcpu)
@@ -203,14 +214,13 @@ static void run_vcpu(struct vcpu *vcpu)
     uint64_t before = clock_now_ns();
     vcpu->on = cpu_this()->index;
     cpu_this()->holds = vcpu;
-    for (unsigned i = 0; i < EXITS_PER_TURN && sched_is_runnable(vcpu); i++) {
-        if (!take_messages(vcpu))
+    vcpu->quiet = false;
+    for (unsigned i = 0; i < EXITS_PER_TURN; i++) {
+        if (!vcpu->quiet && !prepare(vcpu))
             break;
-        deliver_interrupt(vcpu);
-        timer_arm(); /* the guest may have set its timer */
+        vcpu->quiet = true; /* until somebody says otherwise, also while the guest runs */
         vcpu_ops->run(vcpu);
         exit_handle(vcpu);
-        serial_poll(); /* keeps the line busy; costs nothing when there is nothing to send */
         if (ends_turn(vcpu->exit.kind))
             break;
     }

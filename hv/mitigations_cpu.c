@@ -17,7 +17,6 @@
 #define RETURN_CALLS                  32u /* the deepest return stack there is */
 /* Twice the largest L1D of the CPUs that need it: it is not replaced strictly in turn. */
 #define L1D_FILL_BYTES (64u * 1024u)
-#define CACHE_LINE     64u
 
 struct mitigations mitigations;
 struct mitigation_facts mitigation_facts;
@@ -101,23 +100,25 @@ void mitigations_taint(void)
 
 /* Every line once. The translations come first: a page walk in between would put
  * lines of the tables into the cache. */
-static void l1d_fill(void)
+static __attribute__((noinline)) void l1d_fill(void)
 {
     for (unsigned i = 0; i < L1D_FILL_BYTES; i += PAGE_SIZE)
         (void)*(volatile uint8_t *)&l1d_filler[i];
     __asm__ volatile("lfence" : : : "memory");
-    for (unsigned i = 0; i < L1D_FILL_BYTES; i += 8 * CACHE_LINE) {
-        volatile uint8_t *at = &l1d_filler[i];
-        (void)at[0];
-        (void)at[CACHE_LINE];
-        (void)at[2 * CACHE_LINE];
-        (void)at[3 * CACHE_LINE];
-        (void)at[4 * CACHE_LINE];
-        (void)at[5 * CACHE_LINE];
-        (void)at[6 * CACHE_LINE];
-        (void)at[7 * CACHE_LINE];
-    }
-    __asm__ volatile("lfence" : : : "memory");
+    uint8_t *at = l1d_filler;
+    __asm__ volatile("1:\n\t"
+                     ".set line, 0\n\t"
+                     ".rept 32\n\t"
+                     "testb %%al, line(%0)\n\t"
+                     ".set line, line + 64\n\t"
+                     ".endr\n\t"
+                     "addq $2048, %0\n\t"
+                     "cmpq %1, %0\n\t"
+                     "jb 1b\n\t"
+                     "lfence"
+                     : "+r"(at)
+                     : "r"(l1d_filler + L1D_FILL_BYTES)
+                     : "memory", "cc");
 }
 
 void mitigations_before_entry(void)

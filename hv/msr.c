@@ -6,6 +6,7 @@
 #define MSR_PLATFORM_ID   0x017u
 #define MSR_APIC_BASE     0x01bu
 #define MSR_SMI_COUNT     0x034u
+#define MSR_TSC_ADJUST    0x03bu
 #define MSR_BIOS_SIGN_ID  0x08bu
 #define MSR_PLATFORM_INFO 0x0ceu
 #define MSR_MTRRCAP       0x0feu
@@ -38,6 +39,18 @@ static bool read_tsc(struct vcpu *vcpu, uint64_t *value)
 static bool write_tsc(struct vcpu *vcpu, uint64_t value)
 {
     seam_set_tsc(vcpu, value);
+    return true;
+}
+
+static bool read_tsc_adjust(struct vcpu *vcpu, uint64_t *value)
+{
+    *value = vcpu->tsc_adjust;
+    return true;
+}
+
+static bool write_tsc_adjust(struct vcpu *vcpu, uint64_t value)
+{
+    seam_set_tsc_adjust(vcpu, value);
     return true;
 }
 
@@ -92,6 +105,10 @@ static const struct msr {
     bool (*write)(struct vcpu *vcpu, uint64_t value);
 } msrs[] = {
     { .number = MSR_TSC, .rule = MSR_SPECIAL, .read = read_tsc, .write = write_tsc },
+    { .number = MSR_TSC_ADJUST,
+      .rule = MSR_SPECIAL,
+      .read = read_tsc_adjust,
+      .write = write_tsc_adjust },
     { .number = MSR_PLATFORM_ID, .rule = MSR_CONSTANT },
     { .number = MSR_APIC_BASE,
       .rule = MSR_SPECIAL,

@@ -163,6 +163,7 @@ static bool wake_one_idle(void)
 
 void sched_wake(struct vcpu *vcpu)
 {
+    vcpu->quiet = false;
     if (cpu_count() == 1)
         return;
     struct cpu *home = cpu_get(vcpu->cpu);

@@ -17,7 +17,18 @@ uint64_t seam_tsc(struct vcpu *vcpu)
 
 void seam_set_tsc(struct vcpu *vcpu, uint64_t value)
 {
-    vcpu_ops->set(vcpu, STATE_TSC_OFFSET, value - x86_rdtsc());
+    uint64_t old = vcpu_ops->get(vcpu, STATE_TSC_OFFSET), offset = value - x86_rdtsc();
+    vcpu->tsc_adjust += offset - old; /* SDM volume 3, 18.17.3 */
+    vcpu_ops->set(vcpu, STATE_TSC_OFFSET, offset);
+}
+
+void seam_set_tsc_adjust(struct vcpu *vcpu, uint64_t value)
+{
+    uint64_t by = value - vcpu->tsc_adjust;
+    if (!by)
+        return;
+    vcpu->tsc_adjust = value;
+    vcpu_ops->set(vcpu, STATE_TSC_OFFSET, vcpu_ops->get(vcpu, STATE_TSC_OFFSET) + by);
 }
 
 void seam_interrupt(struct vcpu *vcpu, uint8_t vector)

@@ -20,6 +20,8 @@ uint64_t seam_now_ns(struct vm *vm);
 /* Time stamp counter as the vCPU reads it. */
 uint64_t seam_tsc(struct vcpu *vcpu);
 void seam_set_tsc(struct vcpu *vcpu, uint64_t value);
+/* IA32_TSC_ADJUST: what software has added to the counter so far. */
+void seam_set_tsc_adjust(struct vcpu *vcpu, uint64_t value);
 
 void seam_interrupt(struct vcpu *vcpu, uint8_t vector);
 /* An interrupt whose delivery the CPU began and an exception cut short: it is

@@ -96,6 +96,7 @@ struct vcpu {
     void *vendor;           /* its control block and what goes with it */
     void *fpu;              /* XSAVE area */
     uint64_t xcr0;
+    uint64_t tsc_adjust;    /* IA32_TSC_ADJUST: a part of STATE_TSC_OFFSET */
     uint64_t cr2;           /* the guest's; run() loads and stores it */
 
     bool halted;
@@ -105,6 +106,8 @@ struct vcpu {
     int startup_page;       /* -1: none */
     unsigned cpu;           /* whose run queue it is in */
     unsigned on;            /* the CPU that may hold some of its state, or VCPU_ON_NONE */
+    bool quiet;             /* the last exit has changed nothing but its registers: it can go on
+                             * at once, with no interrupt to deliver (hv/loop.c) */
     uint64_t pass, stride;  /* stride scheduling, hv/sched.c */
     uint64_t run_ns;
     uint64_t exits[EXIT_KIND_COUNT];

@@ -38,6 +38,8 @@ void vm_end(struct vm *vm, enum vm_end end, const char *format, ...)
     va_end(args);
     vm->end = end;
     vm->state = VM_ENDING;
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        vm->vcpus[i].quiet = false;
 }
 
 /* The first step after the end: what is left to say, and the last counters. */

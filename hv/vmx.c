@@ -160,6 +160,7 @@ static void destroy(struct vcpu *vcpu)
     struct cpu *cpu = cpu_this();
     if (!vmx)
         return;
+    vmx_count_tell();
     ensure(vmx_clear(vmx->vmcs.v) == VMX_OK);
     flush_nested(vmx);
     if (cpu->current == vcpu)
@@ -282,15 +283,19 @@ static void entry_refused(struct vcpu *vcpu, enum vmx_result result)
 static void run(struct vcpu *vcpu)
 {
     struct vmx *vmx = vcpu->vendor;
-    vcpu->exit = (struct vcpu_exit){ .kind = EXIT_TRIPLE_FAULT };
+    /* The rest is set by whatever decodes the kind of exit that uses it. */
+    vcpu->exit.kind = EXIT_TRIPLE_FAULT;
+    vcpu->exit.length = 0;
     if (vmx->triple_fault)
         return;
-    vmx_make_current(vcpu);
+    if (cpu_this()->current != vcpu)
+        vmx_make_current(vcpu);
     load(vcpu);
     event_deliver(vmx);
     guest_enter(vcpu);
     flush_if_revoked(vcpu);
     x86_write_cr2(vcpu->cr2);
+    vmx_count_entry(vmx->last_kind);
     mitigations_before_entry();
     enum vmx_result result = vmx_enter(vcpu->regs, vmx->launched, &vmx->host_rsp);
     vcpu->cr2 = x86_read_cr2();
@@ -301,6 +306,7 @@ static void run(struct vcpu *vcpu)
     }
     vmx->launched = true;
     vmx_exit_decode(vcpu);
+    vmx->last_kind = (uint8_t)vcpu->exit.kind;
     if (vcpu->exit.kind == EXIT_WINDOW)
         proc_set(vmx, vmx->proc & ~PROC_INTERRUPT_WINDOW);
 }
@@ -323,9 +329,10 @@ static void set(struct vcpu *vcpu, enum vcpu_state what, uint64_t value)
  * exception pending afterwards (SDM volume 3, 24.4.2). */
 void vmx_skip(struct vcpu *vcpu)
 {
-    vmx_make_current(vcpu);
-    uint64_t rip = vmread(VMCS_GUEST_RIP) + vcpu->exit.length;
-    if (!(vmread(VMCS_GUEST_CS_RIGHTS) & RIGHTS_LONG))
+    assert(cpu_this()->current == vcpu); /* it has just exited */
+    uint64_t old = vmread(VMCS_GUEST_RIP), rip = old + vcpu->exit.length;
+    /* 32-bit code wraps at 4 GiB, where 64-bit code has nothing to go wrong. */
+    if ((rip ^ old) >> 32 && !(vmread(VMCS_GUEST_CS_RIGHTS) & RIGHTS_LONG))
         rip = (uint32_t)rip;
     vmwrite(VMCS_GUEST_RIP, rip);
     uint64_t blocking = vmread(VMCS_GUEST_BLOCKING);

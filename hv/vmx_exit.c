@@ -23,10 +23,18 @@ const char *vmx_exit_reason_name(uint32_t reason)
     return reason < REASON_COUNT && names[reason] ? names[reason] : "?";
 }
 
-static void event_keep(struct vmx *vmx)
+/* Instructions that exit often: none of them is executed while an event is being
+ * delivered (27.2.4). */
+#define NEVER_VECTORING                                                                            \
+    (1ull << REASON_CPUID | 1ull << REASON_HLT | 1ull << REASON_IO | 1ull << REASON_RDMSR |        \
+     1ull << REASON_WRMSR | 1ull << REASON_CR_ACCESS | 1ull << REASON_PAUSE)
+
+static void event_keep(struct vmx *vmx, uint32_t reason)
 {
-    uint32_t event = (uint32_t)vmread(VMCS_VECTORING_EVENT);
     vmx->event = 0;
+    if (reason < 64 && (NEVER_VECTORING >> reason & 1))
+        return;
+    uint32_t event = (uint32_t)vmread(VMCS_VECTORING_EVENT);
     if (!(event & EVENT_VALID))
         return;
     vmx->event = event & EVENT_REUSABLE;
@@ -196,7 +204,7 @@ void vmx_exit_decode(struct vcpu *vcpu)
         decode_failed_entry(vcpu, reason);
         return;
     }
-    event_keep(vcpu->vendor);
+    event_keep(vcpu->vendor, basic);
     vcpu->exit.kind = EXIT_UNKNOWN;
     if (basic >= REASON_COUNT || !reasons[basic].known)
         return;

@@ -6,6 +6,7 @@
 #ifndef HV_VMX_INSN_H
 #define HV_VMX_INSN_H
 
+#include "hv/vmx_count.h"
 #include "hv/vmx_defs.h"
 #include "lib/assert.h"
 
@@ -62,24 +63,31 @@ static inline enum vmx_result vmx_invvpid(uint64_t type, uint16_t vpid)
 
 static inline uint64_t vmread(enum vmcs_field field)
 {
-    bool cf, zf;
     uint64_t value;
-    __asm__ volatile("vmread %3, %2"
-                     : "=@ccc"(cf), "=@ccz"(zf), "=r"(value)
-                     : "r"((uint64_t)field));
-    if (__builtin_expect(cf || zf, 0))
-        panic("vmread of field 0x%x failed", field);
+    VMX_COUNT_READ();
+    __asm__ goto volatile("vmread %1, %0\n\t"
+                          "jbe %l[failed]" /* CF or ZF */
+                          : "=r"(value)
+                          : "r"((uint64_t)field)
+                          : "cc"
+                          : failed);
     return value;
+failed:
+    panic("vmread of field 0x%x failed", field);
 }
 
 static inline void vmwrite(enum vmcs_field field, uint64_t value)
 {
-    bool cf, zf;
-    __asm__ volatile("vmwrite %2, %3"
-                     : "=@ccc"(cf), "=@ccz"(zf)
-                     : "r"(value), "r"((uint64_t)field));
-    if (__builtin_expect(cf || zf, 0))
-        panic("vmwrite of field 0x%x failed", field);
+    VMX_COUNT_WRITE();
+    __asm__ goto volatile("vmwrite %0, %1\n\t"
+                          "jbe %l[failed]"
+                          :
+                          : "r"(value), "r"((uint64_t)field)
+                          : "cc"
+                          : failed);
+    return;
+failed:
+    panic("vmwrite of field 0x%x failed", field);
 }
 
 #endif

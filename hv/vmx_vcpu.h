@@ -43,6 +43,7 @@ struct vmx {
     bool flush_needed; /* first entry: the root's frame may have had another life */
     bool triple_fault; /* an exception while delivering a double fault */
     unsigned host_cpu; /* the CPU that the host part of the VMCS describes */
+    uint8_t last_kind; /* enum exit_kind of the last exit */
     uint16_t vpid;     /* 0: the CPU has none */
     uint64_t host_rsp; /* what VMCS_HOST_RSP holds; hv/vmx_entry.asm */
     uint64_t eptp;     /* what VMCS_EPTP holds */

@@ -121,6 +121,7 @@ const char *mm_wait_name(enum mm_wait wait);
 /* The most recent pages brought in for a vCPU, which nobody may take: one
  * instruction with its guest tables can need some 50. */
 #define MM_VCPU_FLOOR 64
+#define MM_FLOOR_MARKS 256u
 
 /* Embedded by the machine in its own vCPU. */
 struct mm_vcpu {
@@ -131,6 +132,9 @@ struct mm_vcpu {
     struct list_node wait_link;
     uint32_t floor[MM_VCPU_FLOOR]; /* gfns, UINT32_MAX: none */
     unsigned floor_next;
+    /* How many pages of the floor have these lowest bits of their number: where none
+     * has, a page need not be searched for. */
+    uint8_t floor_marks[MM_FLOOR_MARKS];
 };
 void mm_vcpu_init(struct mm_vcpu *vcpu, struct mm_vm *vm, unsigned index);
 
