@@ -28,15 +28,17 @@ def mitigated(*names, mode="auto", not_these=()):
 
 CASES = [
     Case("mitigations of a processor without capability bits", PLAIN,
-         [verified("fill"), mitigated("l1d_fill", "return_stuff", not_these=("verw", "ibpb"))]),
+         [verified("fill"), mitigated("return_stuff", not_these=("verw", "ibpb"))]),
     Case("mitigations switched off", PLAIN.replace("[host]\n", "[host]\nmitigations = off\n"),
          [verified("fill"), mitigated(mode="off", not_these=("l1d_fill", "return_stuff"))]),
     Case("processor Ice Lake, with its mitigations", PLAIN,
          [verified("fill"), mitigated("ibpb", "ibrs", "return_one", not_these=("l1d_fill",))],
          cpu="corei7_icelake_u"),
-    Case("processor Haswell", PLAIN, [verified("fill")], cpu="corei7_haswell_4770"),
+    Case("processor Haswell", PLAIN, [verified("fill"), mitigated("l1d_fill")],
+         cpu="corei7_haswell_4770"),
     # AMD-V with all that is only wanted: next RIP and flush by ASID.
-    Case("processor Ryzen", PLAIN, [verified("fill")], cpu="ryzen"),
+    Case("processor Ryzen", PLAIN, [verified("fill"), mitigated(not_these=("l1d_fill",))],
+         cpu="ryzen"),
     refused("processor without EPT", r".*EPT.*", cpu="core2_penryn_t9600"),
     refused("processor without VT-x", r".*VT-x.*", cpu="p4_prescott_celeron_336"),
     refused("processor without AMD-V", r".*AMD-V.*", cpu="athlon64_venice"),
