@@ -31,7 +31,8 @@ OWN = {"zero_fault": "clear", "cow_fault": "copy", "takeback_fault": None,
        "pool_fault": "decompress"}
 FAULT_GOAL = 1500
 KIND = {"cpuid": "cpuid", "port_read": "io", "tsc_adjust_write": "msr_write",
-        "zero_fault": "nested_fault"}
+        "zero_fault": "nested_fault", "cow_fault": "nested_fault",
+        "takeback_fault": "nested_fault", "pool_fault": "nested_fault"}
 CONFIG = """\
 [host]
 memory = 30M
@@ -55,8 +56,8 @@ cmdline = pages=5600 wait=1000
 """
 
 
-def measure(arguments, hypervisor, name):
-    """{figure: (instructions, trips)} and {kind: (reads, writes)}."""
+def prepare(arguments, hypervisor, name):
+    """(folder, image) for a run of that hypervisor."""
     folder = os.path.join(WORK, name)
     os.makedirs(folder, exist_ok=True)
     config, image = os.path.join(folder, "exits.conf"), os.path.join(folder, "exits.img")
@@ -66,7 +67,14 @@ def measure(arguments, hypervisor, name):
     subprocess.run([sys.executable, os.path.join(ROOT, "tools", "mkimage.py"), "--config", config,
                     "--out", image, "--hypervisor", hypervisor], cwd=ROOT, check=True,
                    stdout=subprocess.DEVNULL)
+    return folder, image
+
+
+def measure(arguments, hypervisor, name):
+    """{figure: (instructions, trips)} and {kind: (reads, writes)}."""
+    folder, image = prepare(arguments, hypervisor, name)
     options = machines.Options(256, arguments.cpu)
+    ticks = machines.tcg_tick_ns(options) if arguments.machine == "tcg" else 1
     lines = []
     outcome = runner.run(os.path.join(folder, "run"), image, arguments.machine, options,
                          arguments.limit, lines.append)
@@ -76,7 +84,7 @@ def measure(arguments, hypervisor, name):
     for line in lines:
         found = re.search(r"exits: (\w+) (\d+) of (\d+)", line)
         if found:
-            figures[found[1]] = int(found[2]), int(found[3])
+            figures[found[1]] = round(int(found[2]) / ticks), int(found[3])
         found = re.search(r"vmcs: (\w+) reads (\d+) writes (\d+) of (\d+)", line)
         if found and found[1] not in fields: # the first VM to end is not asked twice
             fields[found[1]] = (int(found[2]) / int(found[4]), int(found[3]) / int(found[4]))

@@ -111,13 +111,19 @@ def kvm(folder, options):
     return qemu(folder, options, "-enable-kvm", "-cpu", "host")
 
 
+def tcg_tick_ns(options):
+    """ns of an instruction by the clock that counts them, which are ticks of its TSC:
+    a power of two."""
+    return 1 << max(0, round(math.log2(1e9 / options.ips)))
+
+
 def tcg(folder, options):
     """QEMU without KVM emulates AMD-V with nested paging. Its clock counts
     instructions, 2 ** shift ns each, and jumps ahead when all is idle: guests,
     disks and ticks have the same speed to each other as in Bochs."""
     machine = ["-accel", "tcg", "-cpu", options.tcg_cpu]
     if not options.real_clock:
-        shift = max(0, round(math.log2(1e9 / options.ips)))
+        shift = tcg_tick_ns(options).bit_length() - 1
         machine += ["-icount", f"shift={shift},sleep=off", "-rtc", "base=2025-01-01,clock=vm"]
     return qemu(folder, options, *machine)
 
