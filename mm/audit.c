@@ -10,6 +10,7 @@
 #include "lib/fmt.h"
 #include "lib/log.h"
 #include "lib/string.h"
+#include "mm/clean.h"
 #include "mm/core.h"
 #include "mm/counted.h"
 #include "mm/inflight.h"
@@ -71,8 +72,10 @@ static void check_private(struct audit *a, const struct mm_vm *vm, gfn_t page, e
     else if (frame->tag != vm->id || frame->private.gfn != page.v)
         report(a, "%s: page %u maps a frame of VM %u page %u", vm->name, page.v, frame->tag,
                frame->private.gfn);
-    else if (!entry_is_writable(entry))
+    else if (!entry_is_writable(entry) && clean_slot(frame).v == SWAP_SLOT_NONE.v)
         report(a, "%s: page %u is PRIVATE and read-only", vm->name, page.v);
+    else if (clean_slot(frame).v != SWAP_SLOT_NONE.v)
+        slot_named(a, clean_slot(frame));
 }
 
 static void check_shared(struct audit *a, const struct mm_vm *vm, gfn_t page, entry_t entry)

@@ -43,6 +43,8 @@
     X(swap_write_errors, C, requests, "writes the device failed")                                  \
     X(swap_retries, C, requests, "reads tried again")                                              \
     X(swap_tampered, C, pages, "pages whose tag did not fit")                                      \
+    X(swap_clean, G, pages, "pages in RAM that keep their slot: unchanged since they were read")   \
+    X(swap_unwritten, C, pages, "pages swapped out without a write, into the slot they had kept")  \
     X(net_share, G, pages, "freed_share minus taken_share; not below 0")                           \
     X(net_balloon, G, pages, "freed_balloon minus taken_balloon; not below 0")                     \
     X(net_compress, G, pages, "freed_compress minus taken_compress and frames_pool; not below 0")  \
@@ -69,6 +71,7 @@
     X(share_walk_limit, C, pages, "not merged: bucket too long")                                   \
     X(share_no_frame, C, pages, "not merged: no frame in the share region")                        \
     X(share_busy, C, pages, "not merged: pinned, protected or in flight")                          \
+    X(share_clean, C, pages, "not merged: no equal page known; keeps its clean slot instead")      \
     X(waits, C, waits, "times a vCPU had to wait for memory")                                      \
     X(policy_corrected, C, answers, "targets a policy gave outside of reservation and limit")      \
     X(tables_collapsed, C, pages, "tables freed because their range became uniform")               \

@@ -4,6 +4,7 @@
  * again later.
  */
 #include "mm/fault.h"
+#include "mm/clean.h"
 #include "mm/core.h"
 #include "mm/floor.h"
 #include "mm/inflight.h"
@@ -22,10 +23,10 @@ static enum mm_answer wait_for_record(struct leaf *leaf, struct mm_vcpu *vcpu)
     return wait_enlist(vcpu, in ? MM_WAIT_PAGE_IN : MM_WAIT_PAGE_OUT, &record->waiters);
 }
 
-/* A private page whose write permission was taken for a look at it. */
+/* A private page that was read-only to see whether it is written. */
 static enum mm_answer allow_write(struct leaf *leaf)
 {
-    home_adjust(leaf, ENTRY_WRITE, 0);
+    clean_forget_leaf(leaf);
     return MM_DONE;
 }
 

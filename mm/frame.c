@@ -270,6 +270,7 @@ void frame_free(pfn_t number)
 {
     struct frame *frame = frame_at(number);
     ensure(frame && frame->kind != FRAME_FREE && frame->kind != FRAME_FIXED);
+    assert(frame->kind != FRAME_PRIVATE || !frame_has(frame, FRAME_CLEAN | FRAME_INDEXED));
     uint32_t index = (uint32_t)(frame - f.frames);
     struct cache *cache = my_cache();
     /* Sharing draws from all free frames of its region, so none of them is kept. */

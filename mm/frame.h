@@ -45,6 +45,7 @@ enum frame_kind {
 #define FRAME_HASHED   0x04u /* PRIVATE: hash is of the content at the last scan */
 #define FRAME_INDEXED  0x08u /* PRIVATE, SHARED: linked in the share index */
 #define FRAME_OBJECT   0x10u /* SHARED: being paged out; link is its counted object */
+#define FRAME_CLEAN    0x10u /* PRIVATE: as in the swap area; link is the slot (mm/clean.h) */
 #define FRAME_COLD     0x20u /* PRIVATE: not accessed between the last two looks at it */
 #define FRAME_ACTIVE   0x80u /* PRIVATE: accessed since the working-set estimate looked at it */
 #define FRAME_STUBBORN 0x40u /* PRIVATE: did not compress, and has not been written since */
@@ -61,7 +62,7 @@ struct frame {
         struct {
             uint32_t gfn;
             uint32_t hash; /* low half of hash_page() at the last scan */
-            uint32_t link; /* next in the share index bucket */
+            uint32_t link; /* next in the share index bucket, or the clean slot */
         } private;
         struct {
             uint32_t count; /* sharers */

@@ -45,7 +45,7 @@ struct inflight {
     pool_location_t location; /* OUT_POOL */
     uint32_t object;          /* counted object */
     uint32_t block_size;      /* OUT_POOL: LZ4 bytes, for the books */
-    swap_slot_t slot;         /* IN_SWAP: where it comes from */
+    swap_slot_t slot;         /* IN_SWAP: where it comes from; OUT_PRIVATE: clean slot or none */
     struct mm_vcpu *vcpu;     /* IN: for whose floor; NULL when it is gone */
     struct swap_io io;
     struct list_node waiters; /* mm_vcpu.wait_link */

@@ -9,6 +9,7 @@
 #include "lib/string.h"
 #include "mm/age.h"
 #include "mm/balloon.h"
+#include "mm/clean.h"
 #include "mm/core.h"
 #include "mm/counted.h"
 #include "mm/entry.h"
@@ -116,6 +117,7 @@ bool mm_init(const struct mm_config *config, const struct frame_region *regions,
     vm_init();
     wait_init();
     inflight_init();
+    clean_init();
     counted_init();
     pool_init(&pool_ops, (uint32_t)((uint64_t)frame_managed_count() * config->pool_percent / 100));
     swap_init();

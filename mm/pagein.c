@@ -4,6 +4,7 @@
  */
 #include "mm/pagein.h"
 #include "lib/string.h"
+#include "mm/clean.h"
 #include "mm/codec.h"
 #include "mm/core.h"
 #include "mm/counted.h"
@@ -25,21 +26,25 @@ static bool unpack(const struct swap_io *io, pfn_t frame)
     return true;
 }
 
-/* BUSY_IN => PRIVATE; the slot or the reference to the object is given back. */
+/* BUSY_IN => PRIVATE; the slot is kept while the page stays as it is, or given
+ * back; the reference to an object is given back. */
 static void commit(struct inflight *record, struct leaf *leaf)
 {
     struct mm_vm *vm = record->vm;
+    bool counted = record->kind == INFLIGHT_IN_COUNTED, last = true;
+    bool kept = !counted && clean_keep(record->frame, record->slot);
     entry_t entry = entry_private(record->frame);
     if (core.config.accessed_dirty)
         entry.v |= ENTRY_ACCESSED;
+    else if (kept)
+        entry.v &= ~ENTRY_WRITE;
     home_change(leaf, entry);
-    bool last = true;
-    if (record->kind == INFLIGHT_IN_COUNTED)
+    if (counted)
         last = counted_drop(record->object);
-    else
+    else if (!kept)
         swap_slot_free(record->slot);
     core_count(last ? MM_HOST_taken_swap : MM_HOST_taken_share, 1);
-    vm_count(vm, record->kind == INFLIGHT_IN_COUNTED ? MM_VM_faults_counted : MM_VM_faults_swap, 1);
+    vm_count(vm, counted ? MM_VM_faults_counted : MM_VM_faults_swap, 1);
     vm_not_dry(vm);
 }
 

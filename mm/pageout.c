@@ -5,6 +5,7 @@
  * completion is done with the VM before it gives its record back.
  */
 #include "mm/pageout.h"
+#include "mm/clean.h"
 #include "mm/core.h"
 #include "mm/counted.h"
 #include "mm/hash.h"
@@ -52,19 +53,23 @@ static void commit_out(struct inflight *record, entry_t entry)
     finish(record, &leaf);
 }
 
+static void commit_swap(struct inflight *record, swap_slot_t slot)
+{
+    vm_not_dry(record->vm);
+    core_count(MM_HOST_freed_swap, 1);
+    vm_count(record->vm, MM_VM_out_swap, 1);
+    commit_out(record, entry_away(HOME_SWAP, slot.v));
+}
+
 static void written(struct swap_io *io, enum swap_status status)
 {
     struct inflight *record = container_of(io, struct inflight, io);
-    struct mm_vm *vm = record->vm;
-    if (status != SWAP_OK) {
-        machine_event(MM_EVENT_SWAP_ERROR, vm, io->slot.v, status);
-        back_to_private(record);
+    if (status == SWAP_OK) {
+        commit_swap(record, io->slot);
         return;
     }
-    vm_not_dry(vm);
-    core_count(MM_HOST_freed_swap, 1);
-    vm_count(vm, MM_VM_out_swap, 1);
-    commit_out(record, entry_away(HOME_SWAP, io->slot.v));
+    machine_event(MM_EVENT_SWAP_ERROR, record->vm, io->slot.v, status);
+    back_to_private(record);
 }
 
 /* ---- private pages ------------------------------------------------------------------ */
@@ -89,8 +94,9 @@ bool pageout_add(struct pageout *batch, struct leaf *leaf)
         return false;
     record->gfn = leaf->gfn;
     record->frame = entry_frame(leaf->entry);
+    entry_t old = home_change(leaf, entry_away(HOME_BUSY_OUT, inflight_index(record)));
+    record->slot = clean_take(record->frame, old);
     share_forget(record->frame);
-    home_change(leaf, entry_away(HOME_BUSY_OUT, inflight_index(record)));
     atomic_add(leaf->vm->held_frames, 1);
     batch->records[batch->count++] = record;
     return true;
@@ -135,13 +141,20 @@ static bool out_swap(struct inflight *record, const void *page)
 /* The page is BUSY and flushed: its content is final. */
 static void out(struct pageout *batch, struct inflight *record)
 {
+    if (record->slot.v != SWAP_SLOT_NONE.v) {
+        core_count(MM_HOST_swap_unwritten, 1);
+        commit_swap(record, record->slot);
+        batch->freed++;
+        return;
+    }
     const void *page = machine_frame_map(record->frame);
     if (out_uniform(record, page)) {
         batch->freed++;
         return;
     }
     enum pool_result result = POOL_INCOMPRESSIBLE;
-    if (core_tier_works(MM_TIER_COMPRESS) && !(batch->past_pool && core_tier_works(MM_TIER_SWAP))) {
+    if (core_tier_works(MM_TIER_COMPRESS) &&
+        (!batch->past_pool || !core_tier_works(MM_TIER_SWAP))) {
         result = out_pool(record, page);
         core_count(MM_HOST_pool_refused, result == POOL_INCOMPRESSIBLE);
         batch->pool_full |= result == POOL_FULL || result == POOL_NO_FRAME;

@@ -14,6 +14,7 @@
 #include "lib/log.h"
 #include "mm/age.h"
 #include "mm/balloon.h"
+#include "mm/clean.h"
 #include "mm/core.h"
 #include "mm/inflight.h"
 #include "mm/nested.h"
@@ -27,6 +28,7 @@
 #define LOOK_BUDGET      256u /* pages the clock hand passes in a step */
 #define WRITE_BACK_BATCH 8u   /* objects */
 #define COMPACT_BATCH    32u  /* objects */
+#define CLEAN_BUDGET     512u /* pages looked at for clean slots in a step */
 #define LIMIT_SLACK      16u  /* pages a VM at its limit is brought below it */
 #define DRY_ROUNDS       3u
 #define PATIENCE         500u /* ticks */
@@ -338,7 +340,8 @@ static bool state_pages_out(void)
 bool reclaim_step(void)
 {
     bool pool_full = false, pressed = state_pages_out();
-    uint32_t moved = keep_limits(&pool_full);
+    uint32_t moved = swap_is_tight() ? clean_drop(CLEAN_BUDGET) : 0;
+    moved += keep_limits(&pool_full);
     uint32_t coming = inflight_outs();
     if (pressed && frame_free_count() + coming < r.enter[MM_SOFT] + r.hysteresis)
         moved += page_out(&pool_full);

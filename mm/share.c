@@ -13,6 +13,7 @@
  */
 #include "mm/share.h"
 #include "lib/string.h"
+#include "mm/clean.h"
 #include "mm/core.h"
 #include "mm/hash.h"
 #include "mm/nested.h"
@@ -43,9 +44,13 @@ static void protect(struct leaf *leaf)
     core_flush(leaf->vm);
 }
 
+/* But for a page that is read-only for its clean slot's sake. */
 static void unprotect(struct leaf *leaf)
 {
-    home_adjust(leaf, ENTRY_WRITE, 0);
+    bool watched =
+        !core.config.accessed_dirty && frame_has(frame_at(entry_frame(leaf->entry)), FRAME_CLEAN);
+    if (!watched)
+        home_adjust(leaf, ENTRY_WRITE, 0);
 }
 
 /* The page left its frame: nothing cached names the frame any more. */
@@ -111,9 +116,9 @@ static bool merge_locked(struct leaf *a, struct leaf *b, uint32_t key)
     protect(a);
     protect(b);
     if (memcmp(machine_frame_map(frame_a), machine_frame_map(frame_b), PAGE_SIZE) != 0) {
+        share_forget(frame_b);
         unprotect(a);
         unprotect(b);
-        share_forget(frame_b);
         frame_free(merged);
         core_count(MM_HOST_share_collision, 1);
         return false;
@@ -196,6 +201,14 @@ static enum look look_at(struct leaf *leaf, struct share_found *other, uint32_t 
         return merge_into(leaf, other->frame) ? LOOK_FREED : LOOK_DONE;
     if (!pfn_is_none(other->frame))
         return LOOK_PAIR;
+    if (frame_has(frame, FRAME_CLEAN)) {
+        /* The index would cost its clean slot, which is dear while memory is short. */
+        if (core.state != MM_HIGH) {
+            core_count(MM_HOST_share_clean, 1);
+            return LOOK_DONE;
+        }
+        clean_forget_leaf(leaf);
+    }
     core_count(share_index_insert(number) ? MM_HOST_share_unmatched : MM_HOST_share_walk_limit, 1);
     return LOOK_DONE;
 }

@@ -37,7 +37,8 @@ bool share_frame_drop(pfn_t number);
 /* True when the caller was the only sharer: the frame is PRIVATE now. */
 bool share_frame_take_back(pfn_t number);
 
-/* A private frame's content or owner changes: off the index, hash forgotten. */
+/* A private frame's content or owner changes: off the index, hash forgotten, its
+ * clean slot given back. */
 void share_forget(pfn_t number);
 
 /* The index's key of a content: its hash in a domain. */

@@ -4,6 +4,7 @@
 #include "mm/share.h"
 #include "lib/atomic.h"
 #include "lib/string.h"
+#include "mm/clean.h"
 #include "mm/core.h"
 #include "mm/counted.h"
 #include "mm/locks.h"
@@ -75,6 +76,7 @@ static void unlink_locked(pfn_t number, struct frame *frame)
 /* The lock is held. */
 static bool link_locked(pfn_t number, struct frame *frame)
 {
+    ensure(clean_slot(frame).v == SWAP_SLOT_NONE.v);
     uint32_t *bucket = bucket_of(frame);
     unsigned length = 0;
     for (uint32_t at = *bucket; at != LINK_NONE; at = frame_at(pfn(at))->private.link)
@@ -143,6 +145,7 @@ void share_frame_set_object(pfn_t number, uint32_t object)
 void share_forget(pfn_t number)
 {
     struct frame *frame = frame_at(number);
+    clean_forget(number);
     if (!frame_has(frame, FRAME_INDEXED | FRAME_HASHED))
         return;
     spin_lock(&index_.lock);

@@ -8,6 +8,7 @@
  * asked back and stays on the credit side. Moving a pool object to swap moves
  * its credit from compress to swap. The pool's own frames are its cost.
  */
+#include "mm/clean.h"
 #include "mm/core.h"
 #include "mm/counted.h"
 #include "mm/inflight.h"
@@ -120,6 +121,7 @@ static void store_values(uint64_t *v)
     v[MM_HOST_swap_write_errors] = swap.write_errors;
     v[MM_HOST_swap_retries] = swap.retries;
     v[MM_HOST_swap_tampered] = swap.tampered;
+    v[MM_HOST_swap_clean] = clean_count();
     v[MM_HOST_metadata_swap] = swap.metadata_bytes;
 }
 

@@ -55,6 +55,22 @@ bool swap_is_online(void)
     return atomic_get(swap.online);
 }
 
+bool swap_is_roomy(void)
+{
+    spin_lock(&swap.lock);
+    bool roomy = swap.online && swap.cells.free > swap.cells.count / 4;
+    spin_unlock(&swap.lock);
+    return roomy;
+}
+
+bool swap_is_tight(void)
+{
+    spin_lock(&swap.lock);
+    bool tight = swap.cells.free < swap.cells.count / 8;
+    spin_unlock(&swap.lock);
+    return tight;
+}
+
 void swap_stats_get(struct swap_stats *stats)
 {
     spin_lock(&swap.lock);

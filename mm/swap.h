@@ -105,6 +105,12 @@ void swap_slot_free(swap_slot_t slot);
 /* Is there an area whose device answers? */
 bool swap_is_online(void);
 
+/* Is there room for slots that nobody needs (mm/clean.h)? More than a quarter of
+ * the area is free. */
+bool swap_is_roomy(void);
+/* Less than an eighth is free: such slots have to go. */
+bool swap_is_tight(void);
+
 struct swap_stats {
     bool online;
     uint64_t sectors, sectors_used, sectors_bad;
