@@ -3,5 +3,4 @@
 
 .PHONY: debug
 debug: image
-	@tools/install-packages $$(sed 's/#.*//' tools/packages-debug.txt)
 	@$(PYTHON) tools/debug.py --machine "$(MACHINE)" --memory $(MEM)
