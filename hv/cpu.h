@@ -51,6 +51,7 @@ struct cpu {
     struct vcpu *loaded;       /* whose MSRs, debug registers and vector state are in the CPU */
     struct vcpu *current; /* whose control block the processor holds, where it holds one */
     bool l1_tainted;           /* hv/mitigations.h */
+    uint64_t l1d_flush_count;
     uint32_t apic_id;
     enum cpu_state state; /* hv/cpus.c */
     bool idle;            /* sleeps, or is about to; big lock */

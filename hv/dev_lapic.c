@@ -102,10 +102,14 @@ static bool has_bit(const uint32_t set[8], unsigned vector)
 
 static int highest(const uint32_t set[8])
 {
-    for (int i = 7; i >= 0; i--)
-        if (set[i])
-            return i * 32 + 31 - __builtin_clz(set[i]);
-    return -1;
+    uint64_t words[4];
+    __builtin_memcpy(words, set, sizeof(words));
+    if (!(words[0] | words[1] | words[2] | words[3])) /* nearly always */
+        return -1;
+    int i = 3;
+    while (!words[i])
+        i--;
+    return i * 64 + 63 - __builtin_clzll(words[i]);
 }
 
 static uint32_t processor_priority(const struct lapic *lapic)

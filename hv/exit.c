@@ -36,14 +36,12 @@ static void on_no_page(struct vcpu *vcpu)
 
 static void on_nested_fault(struct vcpu *vcpu)
 {
-    switch (mm_fault(&vcpu->mm, vcpu->exit.gpa, vcpu->exit.access)) {
-    case MM_DONE:
-    case MM_WAIT:
-    case MM_STOPPED:
-        return; /* executed again, now, later or never */
-    case MM_NO_PAGE:
+    enum mm_answer answer = mm_fault(&vcpu->mm, vcpu->exit.gpa, vcpu->exit.access);
+    if (vcpu->mm.foreign || answer == MM_NO_PAGE)
+        mitigations_taint();
+    if (answer == MM_NO_PAGE)
         on_no_page(vcpu);
-    }
+    /* Else it is executed again, now, later or never. */
 }
 
 static void on_unknown(struct vcpu *vcpu)
@@ -177,12 +175,13 @@ static bool is_quiet(const struct vcpu *vcpu)
     }
 }
 
-/* Brings no memory into the cache that the guest must not see either. */
+/* Brings no memory into the cache that the guest must not see either, or says so by
+ * itself (on_nested_fault): docs/security.md, "The L1D flush". */
 static bool is_private(enum exit_kind kind)
 {
-    return kind == EXIT_INTERRUPT || kind == EXIT_WINDOW || kind == EXIT_HLT ||
-           kind == EXIT_XSETBV || kind == EXIT_EXCEPTION || kind == EXIT_PAUSE ||
-           kind == EXIT_TIMER;
+    return kind == EXIT_NESTED_FAULT || kind == EXIT_INTERRUPT || kind == EXIT_WINDOW ||
+           kind == EXIT_HLT || kind == EXIT_XSETBV || kind == EXIT_EXCEPTION ||
+           kind == EXIT_PAUSE || kind == EXIT_TIMER;
 }
 
 void exit_handle(struct vcpu *vcpu)

@@ -21,11 +21,11 @@ static enum walk_answer fetch_linear(struct vcpu *vcpu, uint64_t linear, uint8_t
 {
     unsigned room = PAGE_SIZE - (unsigned)(linear & PAGE_MASK);
     *size = room < DECODE_BYTES_MAX ? room : DECODE_BYTES_MAX;
-    enum walk_answer answer = walk_copy(vcpu, linear, bytes, *size, MM_EXEC, fault);
+    enum walk_answer answer = walk_peek(vcpu, linear, bytes, *size, MM_EXEC, fault);
     if (answer != WALK_DONE || *size == DECODE_BYTES_MAX)
         return answer;
     answer =
-        walk_copy(vcpu, linear + *size, bytes + *size, DECODE_BYTES_MAX - *size, MM_EXEC, fault);
+        walk_peek(vcpu, linear + *size, bytes + *size, DECODE_BYTES_MAX - *size, MM_EXEC, fault);
     if (answer == WALK_DONE)
         *size = DECODE_BYTES_MAX;
     return answer == WALK_FAULT ? WALK_DONE : answer;

@@ -131,4 +131,7 @@ void mitigations_before_entry(void)
         x86_wrmsr(MSR_FLUSH_CMD, FLUSH_CMD_L1D);
     else if (mitigations.on[MITIGATION_L1D_FILL])
         l1d_fill();
+    else
+        return;
+    cpu->l1d_flush_count++;
 }

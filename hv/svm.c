@@ -32,6 +32,7 @@ struct svm_block {
     struct svm svm;
     struct svm_block *next_spare;
 };
+static_assert(sizeof(struct svm_block) <= PAGE_SIZE, "a companion is one page");
 static struct svm_block *spare_blocks;
 
 static bool cpu_enable(void)

@@ -3,10 +3,8 @@
  * the VMCB (APM volume 2, 15.7 to 15.14, 15.25.6, appendix C).
  *
  * Also taken care of here, so that exit.c need not know: events whose delivery was
- * cut short are queued again, #DB and #AC are handed on to the guest, and the
- * length of the instruction is found out where the processor does not tell.
+ * cut short are queued again, and #DB and #AC are handed on to the guest.
  */
-#include "hv/fetch.h"
 #include "hv/fpu.h"
 #include "hv/seam.h"
 #include "hv/svm_vcpu.h"
@@ -43,51 +41,6 @@ static void event_keep(struct svm *svm)
     if (EVENT_TYPE(event) == EVENT_TYPE_EXCEPTION && of_instruction)
         return;
     svm->event = event;
-}
-
-/* ---- the instruction ----------------------------------------------------------------- */
-
-static bool instruction_is(const struct decoded_system *d, uint32_t opcode, uint32_t or_opcode)
-{
-    return d->opcode == opcode || d->opcode == or_opcode;
-}
-
-/* The instruction at RIP, which must be one of the two. False: vcpu->exit says what
- * becomes of this exit instead. */
-static bool instruction_find(struct vcpu *vcpu, uint32_t opcode, uint32_t or_opcode,
-                             struct decoded_system *d)
-{
-    uint8_t bytes[DECODE_BYTES_MAX];
-    unsigned size = 0;
-    struct walk_fault fault;
-    if (!walk_settle(vcpu, fetch_bytes(vcpu, bytes, &size, &fault), &fault)) {
-        vcpu->exit.kind = EXIT_AGAIN;
-        return false;
-    }
-    if (decode_system(bytes, size, fetch_mode(vcpu), d) && instruction_is(d, opcode, or_opcode))
-        return true;
-    /* Rewritten since, or other bytes in a stale translation: nobody else's doing. */
-    vm_end(vcpu->vm, VM_END_INSTRUCTION,
-           "instruction at 0x%llx is not the one that exited: %02x %02x %02x",
-           (unsigned long long)vcpu_ops->get(vcpu, STATE_RIP), bytes[0], bytes[1], bytes[2]);
-    vcpu->exit.kind = EXIT_AGAIN;
-    return false;
-}
-
-/* RIP of the next instruction, in the width of the code that runs. */
-static void length_from(struct vcpu *vcpu, uint64_t next_rip)
-{
-    vcpu->exit.length = (uint8_t)(next_rip - svm_vmcb(vcpu)->rip);
-}
-
-static void length_find(struct vcpu *vcpu, uint32_t opcode, uint32_t or_opcode)
-{
-    struct decoded_system d;
-    uint64_t next_rip = svm_vmcb(vcpu)->next_rip;
-    if ((svm_config.features & SVM_FEATURE_NRIP) && next_rip)
-        length_from(vcpu, next_rip);
-    else if (instruction_find(vcpu, opcode, or_opcode, &d))
-        vcpu->exit.length = d.length;
 }
 
 /* ---- kinds of exits -------------------------------------------------------------------- */
@@ -133,36 +86,36 @@ static void decode_io(struct vcpu *vcpu)
     vcpu->exit.write = !(q & IOIO_IN);
     vcpu->exit.string = q & IOIO_STRING;
     vcpu->exit.rep = q & IOIO_REP;
-    length_from(vcpu, vmcb->exit_info2);
+    svm_length_from(vcpu, vmcb->exit_info2);
 }
 
 static void decode_msr(struct vcpu *vcpu)
 {
     bool write = svm_vmcb(vcpu)->exit_info1 & MSR_IS_WRITE;
     vcpu->exit.kind = write ? EXIT_MSR_WRITE : EXIT_MSR_READ;
-    length_find(vcpu, write ? DECODE_WRMSR : DECODE_RDMSR, 0);
+    svm_length_find(vcpu, write ? DECODE_WRMSR : DECODE_RDMSR, 0);
 }
 
 /* Leaf 0Dh tells what XCR0 selects. */
 static void decode_cpuid(struct vcpu *vcpu)
 {
     fpu_xcr0_look(vcpu);
-    length_find(vcpu, DECODE_CPUID, 0);
+    svm_length_find(vcpu, DECODE_CPUID, 0);
 }
 
 static void decode_hlt(struct vcpu *vcpu)
 {
-    length_find(vcpu, DECODE_HLT, 0);
+    svm_length_find(vcpu, DECODE_HLT, 0);
 }
 
 static void decode_xsetbv(struct vcpu *vcpu)
 {
-    length_find(vcpu, DECODE_XSETBV, 0);
+    svm_length_find(vcpu, DECODE_XSETBV, 0);
 }
 
 static void decode_cache(struct vcpu *vcpu)
 {
-    length_find(vcpu, DECODE_INVD, DECODE_WBINVD);
+    svm_length_find(vcpu, DECODE_INVD, DECODE_WBINVD);
 }
 
 /* Which general register: EXITINFO1 has it only with decode assists, so the
@@ -172,7 +125,7 @@ static void decode_cr8(struct vcpu *vcpu)
     struct decoded_system d;
     vcpu->exit.cr = 8;
     vcpu->exit.write = svm_vmcb(vcpu)->exit_code == SVM_EXIT_CR8_WRITE;
-    if (!instruction_find(vcpu, vcpu->exit.write ? DECODE_CR_WRITE : DECODE_CR_READ, 0, &d))
+    if (!svm_instruction_find(vcpu, vcpu->exit.write ? DECODE_CR_WRITE : DECODE_CR_READ, 0, &d))
         return;
     vcpu->exit.reg = d.reg;
     vcpu->exit.length = d.length;
@@ -184,8 +137,8 @@ static void decode_cr(struct vcpu *vcpu)
     uint64_t code = svm_vmcb(vcpu)->exit_code;
     vcpu->exit.write = code != SVM_EXIT_CR4_READ;
     vcpu->exit.cr = code == SVM_EXIT_CR0_SEL_WRITE ? 0 : 4;
-    if (!instruction_find(vcpu, vcpu->exit.write ? DECODE_CR_WRITE : DECODE_CR_READ,
-                          code == SVM_EXIT_CR0_SEL_WRITE ? DECODE_LMSW : 0, &d))
+    if (!svm_instruction_find(vcpu, vcpu->exit.write ? DECODE_CR_WRITE : DECODE_CR_READ,
+                              code == SVM_EXIT_CR0_SEL_WRITE ? DECODE_LMSW : 0, &d))
         return;
     vcpu->exit.length = d.length;
     if (svm_cr_access(vcpu, &d))

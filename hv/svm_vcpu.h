@@ -26,6 +26,20 @@ struct svm_cpu {
     uint32_t asid_next;
 };
 
+/* What a length was computed from: hv/svm_length.c. */
+struct svm_memo {
+    uint64_t generation; /* of the places */
+    uint64_t rip, cs_base, cr0, cr3, cr4, efer;
+    uint64_t words[2];    /* the code */
+    uint64_t entries[4];  /* of the guest's tables */
+    const void *slots[4]; /* where those are */
+    const uint8_t *code;
+    uint32_t opcode; /* 0: nothing is known */
+    uint16_t cs_attributes;
+    uint8_t cpl, levels, length;
+};
+#define SVM_MEMOS 4u
+
 struct svm {
     struct vmcb *vmcb;
     hpa_t address;       /* of the VMCB */
@@ -37,6 +51,7 @@ struct svm {
     unsigned cpu;        /* where its ASID is from */
     uint64_t generation; /* of that ASID; 0: it has none */
     uint64_t dr[4];
+    struct svm_memo memos[SVM_MEMOS];
 };
 
 static inline struct vmcb *svm_vmcb(const struct vcpu *vcpu)
@@ -67,6 +82,15 @@ void svm_skip(struct vcpu *vcpu);
 /* svm_exit.c: fills vcpu->exit after an exit. */
 void svm_exit_decode(struct vcpu *vcpu);
 const char *svm_exit_name(uint64_t code);
+
+/* svm_length.c: the instruction at RIP, which must be one of the two. False: vcpu->exit
+ * says what becomes of this exit instead. */
+bool svm_instruction_find(struct vcpu *vcpu, uint32_t opcode, uint32_t or_opcode,
+                          struct decoded_system *d);
+/* svm_length.c: vcpu->exit.length, from what the processor says or else as above. */
+void svm_length_find(struct vcpu *vcpu, uint32_t opcode, uint32_t or_opcode);
+/* svm_length.c: the same from RIP of the next instruction, in the width of the code. */
+void svm_length_from(struct vcpu *vcpu, uint64_t next_rip);
 
 /* svm_cr.c: carries out a MOV to or from CR4, a MOV to CR0 or an LMSW that exited.
  * False: the guest gets #GP. */

@@ -134,6 +134,7 @@ static void put_cpus(void)
         json_number(&record_json, "idle_us", cpu->idle_ns / 1000);
         json_number(&record_json, "entries", cpu->entry_count);
         json_number(&record_json, "kicks", cpu->kick_count);
+        json_number(&record_json, "l1d_flushes", cpu->l1d_flush_count);
         json_object_end(&record_json);
     }
     json_array_end(&record_json);

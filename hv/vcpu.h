@@ -6,6 +6,7 @@
 #ifndef HV_VCPU_H
 #define HV_VCPU_H
 
+#include "hv/peek.h"
 #include "lib/types.h"
 #include "mm/mm.h"
 
@@ -85,6 +86,15 @@ struct vcpu_exit {
     uint8_t bytes[15];
 };
 
+/* The last walk through the guest's page tables (hv/walk.h): what it read, and where. */
+struct walk_path {
+    unsigned count;
+    gpa_t at[4];
+    uint64_t entries[4];
+    gpa_t page;       /* the address it came to */
+    bool is_complete; /* it came to one, through entries of 8 bytes or none */
+};
+
 #define VCPU_NO_EVENT 0xffffffffu
 #define VCPU_ON_NONE  0xffffffffu
 
@@ -94,6 +104,8 @@ struct vcpu {
     uint64_t regs[REG_COUNT]; /* RSP lives in STATE_RSP; regs[REG_RSP] is unused */
     struct vcpu_exit exit;
     void *vendor;           /* its control block and what goes with it */
+    struct peek peek;
+    struct walk_path path;
     void *fpu;              /* XSAVE area */
     uint64_t xcr0;
     uint64_t tsc_adjust;    /* IA32_TSC_ADJUST: a part of STATE_TSC_OFFSET */

@@ -32,17 +32,10 @@ static enum walk_answer answer_of(enum mm_answer answer)
 /* A table outside of memory reads as zero: not present. */
 static enum walk_answer entry_read(struct walk *w, uint64_t address, uint64_t *entry)
 {
-    void *memory;
     *entry = 0;
     if (address >> PAGE_SHIFT >= mm_vm_pages(w->vcpu->vm->mm))
         return WALK_DONE;
-    gfn_t page = gfn((uint32_t)(address >> PAGE_SHIFT));
-    enum mm_answer answer = mm_pin(w->vcpu->vm->mm, &w->vcpu->mm, page, MM_READ, &memory);
-    if (answer != MM_DONE)
-        return answer_of(answer);
-    memcpy(entry, (uint8_t *)memory + (address & PAGE_MASK), w->entry_size);
-    mm_unpin(w->vcpu->vm->mm, page);
-    return WALK_DONE;
+    return answer_of(peek_read(w->vcpu, gpa(address), entry, w->entry_size));
 }
 
 static uint64_t reserved_bits(const struct walk *w)
@@ -116,6 +109,13 @@ static bool take_entry(struct walk *w, uint64_t entry, unsigned level)
     return true;
 }
 
+static void note(struct walk *w, gpa_t at, uint64_t entry)
+{
+    struct walk_path *path = &w->vcpu->path;
+    path->at[path->count] = at;
+    path->entries[path->count++] = entry;
+}
+
 static enum walk_answer walk_levels(struct walk *w)
 {
     uint64_t table = vcpu_ops->get(w->vcpu, STATE_CR3);
@@ -129,6 +129,7 @@ static enum walk_answer walk_levels(struct walk *w)
         enum walk_answer answer = entry_read(w, table + index * w->entry_size, &entry);
         if (answer != WALK_DONE)
             return answer;
+        note(w, gpa(table + index * w->entry_size), entry);
         if (!take_entry(w, entry, level))
             return WALK_FAULT;
         if (w->page_mask)
@@ -142,6 +143,8 @@ enum walk_answer walk_translate(struct vcpu *vcpu, uint64_t linear, unsigned acc
                                 struct walk_fault *fault)
 {
     struct walk w = { .vcpu = vcpu, .linear = linear, .access = access, .rights = UINT64_MAX };
+    vcpu->path.count = 0;
+    vcpu->path.is_complete = false;
     w.cr0 = vcpu_ops->get(vcpu, STATE_CR0);
     w.cr4 = vcpu_ops->get(vcpu, STATE_CR4);
     w.efer = vcpu_ops->get(vcpu, STATE_EFER);
@@ -149,7 +152,8 @@ enum walk_answer walk_translate(struct vcpu *vcpu, uint64_t linear, unsigned acc
     if (!(w.efer & EFER_LMA))
         w.linear &= UINT32_MAX;
     if (!(w.cr0 & CR0_PG)) {
-        *address = gpa(w.linear);
+        vcpu->path.page = *address = gpa(w.linear);
+        vcpu->path.is_complete = true;
         return WALK_DONE;
     }
     bool wide = w.cr4 & CR4_PAE;
@@ -158,7 +162,8 @@ enum walk_answer walk_translate(struct vcpu *vcpu, uint64_t linear, unsigned acc
     w.index_bits = wide ? 9 : 10;
     enum walk_answer answer = walk_levels(&w);
     *fault = (struct walk_fault){ w.linear, w.error };
-    *address = gpa(w.page | (w.linear & w.page_mask));
+    vcpu->path.page = *address = gpa(w.page | (w.linear & w.page_mask));
+    vcpu->path.is_complete = answer == WALK_DONE && wide;
     return answer;
 }
 
@@ -242,6 +247,19 @@ enum walk_answer walk_copy(struct vcpu *vcpu, uint64_t linear, void *buffer, siz
         return answer;
     walk_move(&area, buffer, access);
     walk_unpin(vcpu, &area);
+    return WALK_DONE;
+}
+
+enum walk_answer walk_peek(struct vcpu *vcpu, uint64_t linear, void *buffer, size_t size,
+                           unsigned access, struct walk_fault *fault)
+{
+    gpa_t address;
+    enum walk_answer answer = walk_translate(vcpu, linear, access, &address, fault);
+    if (answer != WALK_DONE)
+        return answer;
+    if (address.v >> PAGE_SHIFT < mm_vm_pages(vcpu->vm->mm))
+        return answer_of(peek_read(vcpu, address, buffer, size));
+    memset(buffer, 0xff, size);
     return WALK_DONE;
 }
 

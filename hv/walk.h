@@ -55,6 +55,11 @@ void walk_move(const struct walk_area *area, void *buffer, unsigned access);
 enum walk_answer walk_copy(struct vcpu *vcpu, uint64_t linear, void *buffer, size_t size,
                            unsigned access, struct walk_fault *fault);
 
+/* Reads at most PEEK_BYTES within one page without pinning it: for what is read at
+ * every exit of a kind. Where no memory is, all ones. */
+enum walk_answer walk_peek(struct vcpu *vcpu, uint64_t linear, void *buffer, size_t size,
+                           unsigned access, struct walk_fault *fault);
+
 /* True: DONE. Otherwise what the answer calls for has been done (#PF). */
 bool walk_settle(struct vcpu *vcpu, enum walk_answer answer, const struct walk_fault *fault);
 

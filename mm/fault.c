@@ -30,6 +30,12 @@ static enum mm_answer allow_write(struct leaf *leaf)
     return MM_DONE;
 }
 
+static void note_foreign(struct mm_vcpu *vcpu)
+{
+    if (vcpu)
+        vcpu->foreign = true;
+}
+
 /* One step; DONE: look again. */
 static enum mm_answer step(struct leaf *leaf, struct mm_vcpu *vcpu)
 {
@@ -43,10 +49,13 @@ static enum mm_answer step(struct leaf *leaf, struct mm_vcpu *vcpu)
     case HOME_SHARED:
         return touch_write(leaf, vcpu);
     case HOME_POOL:
+        note_foreign(vcpu);
         return touch_pool(leaf, vcpu);
     case HOME_SWAP:
+        note_foreign(vcpu);
         return touch_swap(leaf, vcpu);
     case HOME_COUNTED:
+        note_foreign(vcpu);
         return touch_counted(leaf, vcpu);
     case HOME_BUSY_OUT:
     case HOME_BUSY_IN:
@@ -90,6 +99,7 @@ enum mm_answer mm_fault(struct mm_vcpu *vcpu, gpa_t address, unsigned access)
     if (address.v >> PAGE_SHIFT >= vm->config.pages)
         return MM_NO_PAGE;
     wait_cancel(vcpu);
+    vcpu->foreign = false;
     gfn_t page = gfn((uint32_t)(address.v >> PAGE_SHIFT));
     enum mm_answer answer = fault_resolve(vm, vcpu, page, access, &leaf, &spurious);
     if (answer != MM_DONE)

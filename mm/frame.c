@@ -43,6 +43,7 @@ struct bank {
 
 static struct {
     /* Read by every allocation, written at boot; plenty when it changes. */
+    struct bank main; /* the largest one, looked at first */
     struct bank banks[BANK_MAX];
     unsigned bank_count;
     struct frame *frames;
@@ -68,6 +69,9 @@ static struct cache {
 
 struct frame *frame_at(pfn_t number)
 {
+    uint32_t in_main = number.v - f.main.base;
+    if (in_main < f.main.count)
+        return &f.frames[f.main.index + in_main];
     for (unsigned i = 0; i < f.bank_count; i++) {
         uint32_t offset = number.v - f.banks[i].base;
         if (offset < f.banks[i].count)
@@ -78,6 +82,8 @@ struct frame *frame_at(pfn_t number)
 
 static pfn_t number_of(uint32_t index)
 {
+    if (index - f.main.index < f.main.count)
+        return pfn(f.main.base + (index - f.main.index));
     for (unsigned i = 0; i < f.bank_count; i++)
         if (index - f.banks[i].index < f.banks[i].count)
             return pfn(f.banks[i].base + (index - f.banks[i].index));
@@ -356,6 +362,7 @@ bool frame_init(const struct frame_region *regions, unsigned region_count)
         return false;
     number_banks();
     const struct bank *home = largest_bank();
+    f.main = *home;
     uint64_t bytes = (uint64_t)f.total * sizeof(struct frame);
     uint32_t own = (uint32_t)((bytes + PAGE_MASK) >> PAGE_SHIFT);
     if (own + 256 > home->count)

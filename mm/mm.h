@@ -130,6 +130,9 @@ struct mm_vcpu {
     enum mm_wait waiting; /* read by mm_vcpu_waiting() */
     uint64_t wait_since;  /* machine_time_ns() */
     struct list_node wait_link;
+    /* Answering its last fault read what is not its VM's alone: blocks beside its own in
+     * the pool, the key of the swap area (docs/security.md, "The L1D flush"). */
+    bool foreign;
     uint32_t floor[MM_VCPU_FLOOR]; /* gfns, UINT32_MAX: none */
     unsigned floor_next;
     /* How many pages of the floor have these lowest bits of their number: where none

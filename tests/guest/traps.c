@@ -9,6 +9,7 @@
 #include "guest-driver/cpu.h"
 #include "guest-driver/interrupts.h"
 #include "guest-driver/lapic.h"
+#include "lib/string.h"
 #include "lib/types.h"
 #include "tests/guest/hostile.h"
 
@@ -186,6 +187,30 @@ static void try_instructions(void)
     }
 }
 
+/* CPUID in other lengths at the same address, executed often enough for a hypervisor
+ * to believe that it knows the instruction. */
+static void execute_as(uint8_t *at, const char *code, unsigned size)
+{
+    memcpy(at, code, size);
+    at[size] = 0xc3; /* RET */
+    for (unsigned i = 0; i < 3; i++) {
+        uint32_t leaf = 0;
+        __asm__ volatile("call *%1" : "+a"(leaf) : "r"(at), "c"(0) : "rbx", "rdx", "memory", "cc");
+        expect("CPUID in a length of its own", leaf, cpu_cpuid(0, 0).eax);
+    }
+}
+
+static void try_lengths(uint8_t *page)
+{
+    uint8_t *const places[] = { page, page + PAGE_SIZE - 1, page + PAGE_SIZE - 8 };
+    for (unsigned i = 0; i < 3; i++) {
+        execute_as(places[i], "\x0f\xa2", 2);
+        execute_as(places[i], "\x48\x0f\xa2", 3);
+        execute_as(places[i], "\x0f\xa2", 2);
+        execute_as(places[i], "\x66\xf3\x2e\x0f\xa2", 5);
+    }
+}
+
 /* A trap after each of the six instructions, two of which exit. */
 static void try_steps(void)
 {
@@ -254,6 +279,7 @@ int guest_main(const struct guest_boot *boot)
     try_cr4();
     try_msrs();
     try_instructions();
+    try_lengths((uint8_t *)(boot->image_end + 128 * PAGE_SIZE));
     try_steps();
     try_breakpoint();
     try_interrupts_on_fresh_stacks(boot->image_end);
