@@ -28,7 +28,7 @@
 /* The first loop reads at most a token, 16 bytes for up to 14 literals, distance
  * and a length byte ... */
 #define IN_ROOM 24u
-/* ... and writes at most 14 literals and 16 bytes for a match of up to 16. */
+/* ... and writes at most 14 literals and 18 bytes for a match of up to 18. */
 #define OUT_ROOM 48u
 /* Copies of more literals or longer matches stop this far before either end. */
 #define LONG_ROOM 32u
@@ -51,9 +51,12 @@ static inline uint64_t load64(const uint8_t *p)
     return v;
 }
 
+/* Little-endian, like the processor. */
 static inline uint32_t load16(const uint8_t *p)
 {
-    return p[0] | (uint32_t)p[1] << 8;
+    uint16_t v;
+    __builtin_memcpy(&v, p, sizeof(v));
+    return v;
 }
 
 static inline void store64(uint8_t *p, uint64_t v)
@@ -64,6 +67,13 @@ static inline void store64(uint8_t *p, uint64_t v)
 static inline void copy8(uint8_t *to, const uint8_t *from)
 {
     store64(to, load64(from));
+}
+
+static inline void copy2(uint8_t *to, const uint8_t *from)
+{
+    uint16_t v;
+    __builtin_memcpy(&v, from, sizeof(v));
+    __builtin_memcpy(to, &v, sizeof(v));
 }
 
 static inline void copy16(uint8_t *to, const uint8_t *from)
@@ -96,66 +106,68 @@ static void repeat_pattern(uint8_t *to, uint32_t distance, uint32_t count)
 
 /* ---- far from the ends ------------------------------------------------------------ */
 
-/* A match at a distance below 8 or of more than 16 bytes. False: not one for here. */
-static inline bool copy_rare_match(uint8_t *to, uint32_t distance, uint32_t length, uint32_t room)
+/* The rest of a match whose length has taken its byte or whose distance is below 8,
+ * in steps that do not read what they write. The match ends LONG_ROOM before the
+ * page does. False: distance 0. */
+static inline bool copy_rare_match(uint8_t *to, size_t distance, size_t length)
 {
-    if (distance == 0 || length + LONG_ROOM > room)
-        return false;
-    if (distance < 8) {
-        repeat_pattern(to, distance, length);
-        return true;
-    }
-    for (uint32_t i = 0; i < length; i += 8)
-        copy8(to + i, to + i - distance);
-    return true;
+    const uint8_t *from = to - distance;
+    if (distance >= 16)
+        for (size_t i = 0; i < length; i += 16)
+            copy16(to + i, from + i);
+    else if (distance >= 8)
+        for (size_t i = 0; i < length; i += 8)
+            copy8(to + i, from + i);
+    else if (distance > 0)
+        repeat_pattern(to, (uint32_t)distance, (uint32_t)length);
+    return distance > 0;
 }
 
-/* One sequence; false: it is not for here, and nothing was consumed. There are
- * IN_ROOM and OUT_ROOM bytes before the ends. */
-static inline bool take_sequence(struct decoder *d)
-{
-    const uint8_t *in = d->in;
-    uint8_t *to = d->out;
-    uint32_t token = *in++, literals = token >> 4, extra = token & 15u;
-    if (__builtin_expect(literals == 15, 0)) {
-        literals += *in++;
-        /* 255 says that more follow. */
-        if (literals == 15 + 255 || literals + IN_ROOM > (uint32_t)(d->end - in) ||
-            literals + OUT_ROOM > room_at(d, to))
-            return false;
-        for (uint32_t i = 16; i < literals; i += 16)
-            copy16(to + i, in + i);
-    }
-    copy16(to, in);
-    in += literals;
-    to += literals;
-    uint32_t distance = load16(in), length = extra + MIN_MATCH;
-    in += 2;
-    if (distance > (uint32_t)(to - d->page))
-        return false;
-    if (__builtin_expect(distance < 8, 0) || __builtin_expect(extra > 12, 0)) {
-        uint32_t more = extra == 15 ? *in++ : 0;
-        length += more;
-        if (more == 255 || !copy_rare_match(to, distance, length, room_at(d, to)))
-            return false;
-    } else {
-        copy16(to, to - distance);
-    }
-    d->in = in;
-    d->out = to + length;
-    return true;
-}
-
-/* As many as there are. */
+/* As many sequences as are for here: what is left to the other loop has consumed
+ * nothing. Positions are kept in locals, which no store into the page changes. */
 static void take_sequences(struct decoder *d)
 {
-    /* A copy, which the compiler knows that no store into the page changes. */
-    struct decoder near = *d;
-    while ((uint32_t)(near.end - near.in) >= IN_ROOM && room_at(&near, near.out) >= OUT_ROOM &&
-           take_sequence(&near))
-        ;
-    d->in = near.in;
-    d->out = near.out;
+    if (d->end - d->in < (ptrdiff_t)IN_ROOM)
+        return;
+    const uint8_t *in = d->in, *const in_last = d->end - IN_ROOM;
+    uint8_t *const page = d->page, *out = d->out, *const out_last = page + PAGE_SIZE - OUT_ROOM;
+    while (in <= in_last && out <= out_last) {
+        const uint8_t *next = in;
+        uint8_t *to = out;
+        size_t token = *next++, literals = token >> 4, extra = token & 15u;
+        if (__builtin_expect(literals == 15, 0)) {
+            literals += *next++;
+            /* 255 says that more follow. */
+            if (literals == 15 + 255 || next + literals > in_last || to + literals > out_last)
+                break;
+            for (size_t i = 16; i < literals; i += 16)
+                copy16(to + i, next + i);
+        }
+        copy16(to, next);
+        next += literals;
+        to += literals;
+        size_t distance = load16(next);
+        const uint8_t *from = to - distance;
+        next += 2;
+        if (__builtin_expect(from < page, 0))
+            break;
+        if (__builtin_expect(extra != 15, 1) && __builtin_expect(distance >= 8, 1)) {
+            copy8(to, from);
+            copy8(to + 8, from + 8);
+            copy2(to + 16, from + 16);
+            in = next;
+            out = to + extra + MIN_MATCH;
+            continue;
+        }
+        size_t more = extra == 15 ? *next++ : 0, length = extra + MIN_MATCH + more;
+        if (more == 255 || to + length > out_last + (OUT_ROOM - LONG_ROOM) ||
+            !copy_rare_match(to, distance, length))
+            break;
+        in = next;
+        out = to + length;
+    }
+    d->in = in;
+    d->out = out;
 }
 
 /* ---- anywhere ----------------------------------------------------------------------- */
