@@ -25,8 +25,9 @@
 #include "mm/pool.h"
 
 #define SET_PAGES   8192u
-#define CHURN       4u  /* times the number of pages */
-#define COMPACT     64u /* objects a call */
+#define CHURN       4u   /* times the number of pages */
+#define COMPACT     192u /* objects a call, one for each STORES pages */
+#define STORES      16u
 #define ZRAM_STRIDE 64u
 
 static struct pages set;
@@ -110,7 +111,7 @@ static void churn(void)
         uint32_t one = usable[rng_below(&rng, usable_count)];
         drop(one);
         store(one);
-        if (i % 16 == 0)
+        if (i % STORES == 0)
             pool_compact(COMPACT);
     }
 }

@@ -13,10 +13,11 @@
  */
 #include "mm/pool_books.h"
 
-/* Frames one compaction step looks at to find the emptiest. */
+/* Frames one compaction step looks at to find the emptiest, when there are no hints. */
 #define SCAN_FRAMES 64u
-/* Fuller frames are left alone: moving them gains too little. */
-#define VICTIM_LIVE_MAX (PAGE_SIZE * 3u / 4u)
+/* Fuller frames are left alone: moving them gains too little. What remains dead in the
+ * long run is a third of what this allows. */
+#define VICTIM_LIVE_MAX (PAGE_SIZE * 8u / 9u)
 
 static struct pool_owner owner_of(const struct pool_header *header)
 {
@@ -55,8 +56,32 @@ static bool is_victim(uint32_t number)
            !(frame->flags & POOL_FRAME_DAMAGED);
 }
 
+static struct pool_hint *lowest_hint(void)
+{
+    struct pool_hint *best = NULL;
+    for (struct pool_hint *h = pool.log.hints; h < pool.log.hints + POOL_HINTS; h++)
+        if (h->live <= VICTIM_LIVE_MAX && (!best || h->live < best->live))
+            best = h;
+    return best;
+}
+
+/* The emptiest of the frames that hints name; NONE when none of them is a victim. A
+ * frame of the pool that a hint names is in the log, whatever became of it since. */
+static uint32_t choose_hinted(void)
+{
+    struct pool_hint *hint;
+    while ((hint = lowest_hint())) {
+        uint32_t number = hint->frame;
+        const struct frame *frame = pool_log_frame(number);
+        *hint = (struct pool_hint){ POOL_FRAME_NONE, PAGE_SIZE };
+        if (frame && frame->kind == FRAME_POOL && is_victim(number))
+            return number;
+    }
+    return POOL_FRAME_NONE;
+}
+
 /* The emptiest of the next SCAN_FRAMES frames; NONE when all are full enough. */
-static uint32_t choose_victim(void)
+static uint32_t choose_scanned(void)
 {
     uint32_t best = POOL_FRAME_NONE, number = pool.log.cursor;
     uint32_t count = pool.log.frames < SCAN_FRAMES ? pool.log.frames : SCAN_FRAMES;
@@ -70,6 +95,12 @@ static uint32_t choose_victim(void)
     }
     pool.log.cursor = number;
     return best;
+}
+
+static uint32_t choose_victim(void)
+{
+    uint32_t hinted = choose_hinted();
+    return hinted != POOL_FRAME_NONE ? hinted : choose_scanned();
 }
 
 /* The live object that begins in the frame before and ends in this one. */

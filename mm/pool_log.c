@@ -12,6 +12,8 @@ void pool_log_init(struct pool_log *log)
                               .newest = POOL_FRAME_NONE,
                               .cursor = POOL_FRAME_NONE,
                               .held = POOL_FRAME_NONE };
+    for (unsigned i = 0; i < POOL_HINTS; i++)
+        log->hints[i] = (struct pool_hint){ POOL_FRAME_NONE, PAGE_SIZE };
 }
 
 /* ---- headers ------------------------------------------------------------- */
@@ -112,6 +114,14 @@ static uint32_t bytes_in_first(uint32_t offset, uint32_t span)
     return span < PAGE_SIZE - offset ? span : PAGE_SIZE - offset;
 }
 
+/* Something died in this frame. */
+static void hint(struct pool_log *log, uint32_t number, uint32_t live)
+{
+    struct pool_hint *place = &log->hints[number % POOL_HINTS];
+    if (live <= place->live || place->frame == number)
+        *place = (struct pool_hint){ number, live };
+}
+
 /* Adds or takes away the object's bytes in the books of its frames. */
 static void account(struct pool_log *log, struct pool_at at, uint32_t span, bool live)
 {
@@ -119,10 +129,14 @@ static void account(struct pool_log *log, struct pool_at at, uint32_t span, bool
     uint32_t here = bytes_in_first(at.offset, span), there = span - here;
     ensure(live || frame->tag >= here);
     frame->tag = (uint16_t)(live ? frame->tag + here : frame->tag - here);
+    if (!live)
+        hint(log, at.frame, frame->tag);
     if (there) {
         struct frame *second = pool_log_frame(frame->pool.next);
         ensure(live || second->tag >= there);
         second->tag = (uint16_t)(live ? second->tag + there : second->tag - there);
+        if (!live)
+            hint(log, frame->pool.next, second->tag);
     }
     log->live_bytes += live ? span : 0 - (uint64_t)span;
 }

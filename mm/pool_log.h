@@ -43,12 +43,20 @@ struct pool_at {
     uint32_t offset;
 };
 
+#define POOL_HINTS 64u
+
 struct pool_log {
     uint32_t oldest, newest; /* ends of the chain; prev is older, next newer */
     uint32_t frames;
     uint32_t cursor; /* where compaction looks next; NONE: at the oldest */
     uint32_t held;   /* stays in the log though it may be empty; NONE */
     uint64_t live_bytes;
+    /* Frames in which something died, the emptier of those that meet in a place: where
+     * compaction looks first. Hints, checked when they are used. */
+    struct pool_hint {
+        uint32_t frame;
+        uint32_t live;
+    } hints[POOL_HINTS];
 };
 
 void pool_log_init(struct pool_log *log);

@@ -244,7 +244,7 @@ static uint32_t tend_pool(bool pressed, bool pool_full)
     if (pool.frames == 0)
         return 0;
     uint64_t bytes = pool.frames << PAGE_SHIFT;
-    if (pool.frames > 4 && pool.live_bytes < (pressed ? bytes / 8 * 7 : bytes / 2)) {
+    if (pool.frames > 4 && pool.live_bytes < (pressed ? bytes / 16 * 15 : bytes / 2)) {
         moved += pool_compact(COMPACT_BATCH);
     }
     int64_t above;
