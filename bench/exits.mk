@@ -1,7 +1,7 @@
-# What an exit costs, under Bochs (VT-x): bench/guest/exits.c on a hypervisor of the
-# release build, and on one that counts its VMREADs and VMWRITEs.
+# What an exit costs, under Bochs (VT-x) and QEMU (AMD-V): bench/guest/exits.c on a
+# hypervisor of the release build, and on one that counts its VMREADs and VMWRITEs.
 
-.PHONY: bench-exits
+.PHONY: bench-exits exits-parts
 
 # What the guest begins with; its own variable, since this fragment is read before guest-driver/.
 EXITS_GUEST_START := $(BUILD)/guest/guest-driver/start.asm.o
@@ -13,7 +13,12 @@ $(BUILD)/bench/exits.elf: $(EXITS_GUEST_OBJECTS) $(EXITS_GUEST_START) $(BUILD)/g
 	@mkdir -p $(@D)
 	$(GUEST_LINK) --gc-sections -o $@ $(EXITS_GUEST_START) $(EXITS_GUEST_OBJECTS) $(BUILD)/guest/libguest.a
 
-bench-exits: $(BUILD)/bench/exits.elf $(BUILD)/BOOTX64.EFI
+# What the boot test of the figures needs (tests/boot/cases_exits.py).
+exits-parts: $(BUILD)/bench/exits.elf
 	$(MAKE) BUILD=$(BUILD)/release RELEASE=1 $(BUILD)/release/ballast.elf
+
+bench-exits: exits-parts $(BUILD)/BOOTX64.EFI
 	$(MAKE) BUILD=$(BUILD)/count RELEASE=1 COUNT=-DVMX_COUNT $(BUILD)/count/ballast.elf
-	$(PYTHON) bench/exits.py
+	$(PYTHON) bench/exits.py --machine bochs
+	$(PYTHON) bench/exits.py --machine bochs --cpu corei7_icelake_u
+	$(PYTHON) bench/exits.py --machine tcg

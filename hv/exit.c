@@ -39,6 +39,8 @@ static void on_nested_fault(struct vcpu *vcpu)
     enum mm_answer answer = mm_fault(&vcpu->mm, vcpu->exit.gpa, vcpu->exit.access);
     if (vcpu->mm.foreign || answer == MM_NO_PAGE)
         mitigations_taint();
+    if (answer != MM_DONE)
+        vcpu->quiet = false;
     if (answer == MM_NO_PAGE)
         on_no_page(vcpu);
     /* Else it is executed again, now, later or never. */
@@ -159,14 +161,16 @@ const char *exit_kind_name(enum exit_kind kind)
     return (unsigned)kind < EXIT_KIND_COUNT ? kinds[kind].name : "?";
 }
 
-/* Handled with the vCPU's registers and its VM's small devices alone: the vCPU can
- * go on at once, unless a handler says otherwise (dev_lapic_request, vm_end). */
+/* Handled with the vCPU's registers, its VM's small devices or the books of memory
+ * alone: the vCPU can go on at once, unless a handler says otherwise (dev_lapic_request, vm_end).
+ */
 static bool is_quiet(const struct vcpu *vcpu)
 {
     switch (vcpu->exit.kind) {
     case EXIT_CPUID:
     case EXIT_MSR_READ:
     case EXIT_MSR_WRITE:
+    case EXIT_NESTED_FAULT: /* on_nested_fault says otherwise */
         return true;
     case EXIT_IO:
         return !vcpu->exit.string;
@@ -175,13 +179,13 @@ static bool is_quiet(const struct vcpu *vcpu)
     }
 }
 
-/* Brings no memory into the cache that the guest must not see either, or says so by
- * itself (on_nested_fault): docs/security.md, "The L1D flush". */
+/* Brings no memory into the cache that the guest must not see either: docs/security.md,
+ * "The L1D flush". */
 static bool is_private(enum exit_kind kind)
 {
-    return kind == EXIT_NESTED_FAULT || kind == EXIT_INTERRUPT || kind == EXIT_WINDOW ||
-           kind == EXIT_HLT || kind == EXIT_XSETBV || kind == EXIT_EXCEPTION ||
-           kind == EXIT_PAUSE || kind == EXIT_TIMER;
+    return kind == EXIT_INTERRUPT || kind == EXIT_WINDOW || kind == EXIT_HLT ||
+           kind == EXIT_XSETBV || kind == EXIT_EXCEPTION || kind == EXIT_PAUSE ||
+           kind == EXIT_TIMER;
 }
 
 void exit_handle(struct vcpu *vcpu)

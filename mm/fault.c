@@ -107,6 +107,7 @@ enum mm_answer mm_fault(struct mm_vcpu *vcpu, gpa_t address, unsigned access)
     uint32_t fallen = UINT32_MAX;
     if (entry_home(leaf.entry) == HOME_PRIVATE)
         fallen = floor_protect(vcpu, page, frame_at(entry_frame(leaf.entry)));
+    fallen = floor_release_beside(&leaf, fallen);
     nested_unlock(&leaf);
     floor_release(vm, fallen);
     if (spurious) {

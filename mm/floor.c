@@ -48,13 +48,28 @@ static bool on_any_floor(struct mm_vm *vm, uint32_t page)
     return found;
 }
 
+/* The page's entry is locked. */
+static void release(struct mm_vm *vm, uint32_t page, entry_t entry)
+{
+    if (entry_home(entry) == HOME_PRIVATE && !on_any_floor(vm, page))
+        frame_flag_clear(frame_at(entry_frame(entry)), FRAME_PROTECTED);
+}
+
+uint32_t floor_release_beside(const struct leaf *leaf, uint32_t page)
+{
+    if (page == UINT32_MAX || nested_range(gfn(page)) != nested_range(leaf->gfn))
+        return page;
+    const entry_t *entry = leaf->slot + ((int64_t)page - leaf->gfn.v);
+    release(leaf->vm, page, (entry_t){ __atomic_load_n(&entry->v, __ATOMIC_ACQUIRE) });
+    return UINT32_MAX;
+}
+
 void floor_release(struct mm_vm *vm, uint32_t page)
 {
     if (page == UINT32_MAX)
         return;
     struct leaf leaf;
     nested_lock(vm, gfn(page), NESTED_LOOK, &leaf);
-    if (entry_home(leaf.entry) == HOME_PRIVATE && !on_any_floor(vm, page))
-        frame_flag_clear(frame_at(entry_frame(leaf.entry)), FRAME_PROTECTED);
+    release(vm, page, leaf.entry);
     nested_unlock(&leaf);
 }

@@ -18,4 +18,9 @@
 uint32_t floor_protect(struct mm_vcpu *vcpu, gfn_t page, struct frame *frame);
 void floor_release(struct mm_vm *vm, uint32_t page);
 
+struct leaf;
+/* The same while that leaf is locked, when the page is one of its table, as is mostly
+ * the case: returns UINT32_MAX then, and else the page. */
+uint32_t floor_release_beside(const struct leaf *leaf, uint32_t page);
+
 #endif

@@ -31,6 +31,12 @@ bool nested_create(struct mm_vm *vm);
 bool nested_lock(struct mm_vm *vm, gfn_t page, enum nested_mode mode, struct leaf *leaf);
 void nested_unlock(struct leaf *leaf);
 
+/* Pages of one range have their entries side by side in one table, under one lock. */
+static inline uint32_t nested_range(gfn_t page)
+{
+    return page.v >> 9;
+}
+
 /* Both entries, whose tables must exist; false (nothing held) when one does not.
  * Given up in either order; no page of them may become ZERO meanwhile. */
 bool nested_lock_pair(struct mm_vm *vm_a, gfn_t a, struct leaf *leaf_a, struct mm_vm *vm_b, gfn_t b,

@@ -89,6 +89,7 @@ enum mm_answer mm_pin(struct mm_vm *vm, struct mm_vcpu *vcpu, gfn_t page, unsign
     *content = pin_page(&leaf);
     if (entry_home(leaf.entry) == HOME_PRIVATE && !spurious)
         fallen = floor_protect(vcpu, page, frame);
+    fallen = floor_release_beside(&leaf, fallen);
     nested_unlock(&leaf);
     floor_release(vm, fallen);
     if (!spurious)

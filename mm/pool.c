@@ -109,20 +109,23 @@ static void set_aside(struct pool_at at)
     log_warn("pool: damaged header in frame %u at %u, set aside", at.frame, at.offset);
 }
 
-void pool_free(pool_location_t location, struct pool_owner owner)
+uint32_t pool_free(pool_location_t location, struct pool_owner owner)
 {
     struct pool_at at = pool_log_place(location);
+    uint32_t size = 0;
     spin_lock(&pool.lock);
     const struct pool_header *header = pool_log_header(at);
     if (header && names(header, owner)) {
         ensure(pool_header_is_live(header));
         pool.objects--;
-        pool.object_bytes -= pool_header_size(header);
+        size = pool_header_size(header);
+        pool.object_bytes -= size;
         pool_log_release(&pool.log, at);
     } else {
         set_aside(at);
     }
     spin_unlock(&pool.lock);
+    return size;
 }
 
 void pool_stats_get(struct pool_stats *stats)

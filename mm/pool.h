@@ -69,9 +69,9 @@ enum pool_result pool_read_block(pool_location_t location, struct pool_owner own
 /* Bytes of the object's block; 0 when its header is damaged. */
 uint32_t pool_block_size(pool_location_t location, struct pool_owner owner);
 
-/* Gives the object back; its frame may become free. An object whose header was
- * damaged is set aside for good: counted, never reused, and found by the audit. */
-void pool_free(pool_location_t location, struct pool_owner owner);
+/* Gives the object back and tells its block's bytes; its frame may become free. An object whose header was
+ * damaged is set aside for good: counted, never reused, and found by the audit; its bytes are 0. */
+uint32_t pool_free(pool_location_t location, struct pool_owner owner);
 
 /* The oldest live object, for write-back; false when the pool is empty.
  * `skip` objects from the old end are passed over (bounded by the caller). */

@@ -92,9 +92,7 @@ enum mm_answer touch_write(struct leaf *leaf, struct mm_vcpu *vcpu)
 void touch_pool_free(struct mm_vm *vm, gfn_t page, uint64_t location)
 {
     struct pool_owner owner = { vm->id, page.v };
-    uint32_t size = pool_block_size((pool_location_t){ location }, owner);
-    pool_free((pool_location_t){ location }, owner);
-    atomic_sub(vm->pool_bytes, size);
+    atomic_sub(vm->pool_bytes, pool_free((pool_location_t){ location }, owner));
 }
 
 enum mm_answer touch_pool(struct leaf *leaf, struct mm_vcpu *vcpu)

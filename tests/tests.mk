@@ -9,9 +9,9 @@ CASES  ?=
 
 .PHONY: test-boot
 test: packages
-	@echo "building"; $(MAKE) -s --no-print-directory -j$$(nproc) parts
+	@echo "building"; $(MAKE) -s --no-print-directory -j$$(nproc) parts exits-parts
 	@$(PYTHON) tests/run_all.py $(SUITES)
 
 test-boot: packages
-	@echo "building"; $(MAKE) -s --no-print-directory -j$$(nproc) parts
+	@echo "building"; $(MAKE) -s --no-print-directory -j$$(nproc) parts exits-parts
 	@$(PYTHON) tests/boot/run_tests.py $(CASES)

@@ -182,7 +182,9 @@ int guest_main(const struct guest_boot *boot)
     page_work(memory.first - 1);
     zero_faults(memory.first);
     shared_faults(memory.first + PAGES);
-    pool_faults(memory.first + 2 * PAGES, hostile_number(boot, "wait", 1000));
+    uint64_t wait = hostile_number(boot, "wait", 0);
+    if (wait)
+        pool_faults(memory.first + 2 * PAGES, wait);
     guest_report(0, 0);
     return GUEST_STATUS_OK;
 }

@@ -34,6 +34,8 @@ CASES = [
     Case("processor Ice Lake, with its mitigations", PLAIN,
          [verified("fill"), mitigated("ibpb", "ibrs", "return_one", not_these=("l1d_fill",))],
          cpu="corei7_icelake_u"),
+    Case("processor Tiger Lake", PLAIN, [verified("fill"), mitigated("verw", "ibpb", "ibrs", "return_one", not_these=("l1d_fill",))],
+         cpu="tigerlake"),
     Case("processor Haswell", PLAIN, [verified("fill"), mitigated("l1d_fill")],
          cpu="corei7_haswell_4770"),
     # AMD-V with all that is only wanted: next RIP and flush by ASID.
