@@ -62,16 +62,21 @@
     X(taken_balloon, C, pages, "pages deflated or touched that had freed a frame when inflated")   \
     X(taken_compress, C, pages, "pages that left the pool: touched, or written back to swap")      \
     X(taken_swap, C, pages, "frames taken again by pages read in")                                 \
-    X(share_scanned, C, pages, "pages the sharing scan looked at")                                 \
+    X(share_scanned, C, pages, "private pages the sharing scan looked at")                         \
     X(share_merged, C, pages, "pages merged")                                                      \
+    X(share_pairs, C, pages, "of these, pages whose partner was the one looked at")                \
+    X(share_uniform, C, pages, "pages the sharing scan found zero or one word repeated")           \
     X(share_first_look, C, pages, "not merged yet: nothing known about the page's content before") \
     X(share_volatile, C, pages, "not merged: content changed since the last look")                 \
     X(share_unmatched, C, pages, "not merged: no page with the same content")                      \
     X(share_collision, C, pages, "not merged: same hash, different content")                       \
     X(share_walk_limit, C, pages, "not merged: bucket too long")                                   \
     X(share_no_frame, C, pages, "not merged: no frame in the share region")                        \
-    X(share_busy, C, pages, "not merged: pinned, protected or in flight")                          \
+    X(share_busy, C, pages, "not merged: pinned or protected")                                     \
+    X(share_gone, C, pages, "not merged: the equal page had changed or gone meanwhile")            \
     X(share_clean, C, pages, "not merged: no equal page known; keeps its clean slot instead")      \
+    X(share_fill_full, C, pages, "not merged: uniform, but its VM's table of words is full")       \
+    X(share_exposure, G, pages, "frames needed if every shared page were written now")             \
     X(waits, C, waits, "times a vCPU had to wait for memory")                                      \
     X(policy_corrected, C, answers, "targets a policy gave outside of reservation and limit")      \
     X(tables_collapsed, C, pages, "tables freed because their range became uniform")               \

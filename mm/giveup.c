@@ -56,8 +56,6 @@ uint32_t giveup_balloon(struct leaf *leaf)
 
 void giveup_end(struct leaf *leaf)
 {
-    if (entry_home(leaf->entry) == HOME_NONE)
-        return;
     entry_t old = home_change(leaf, (entry_t){ 0 });
     release(leaf->vm, leaf->gfn, old);
 }

@@ -257,9 +257,10 @@ static bool write_back_page(pool_location_t location, struct pool_owner owner)
 {
     struct mm_vm *vm = vm_at(owner.vm);
     struct leaf leaf;
-    ensure(vm && owner.gfn < vm->config.pages);
-    if (vm_is_stopped(vm) || !nested_lock(vm, gfn(owner.gfn), NESTED_LOOK, &leaf))
+    /* A damaged header may name anyone; whoever touches the page will notice. */
+    if (!vm || owner.gfn >= vm->config.pages || vm_is_stopped(vm))
         return false;
+    nested_lock(vm, gfn(owner.gfn), NESTED_LOOK, &leaf);
     struct inflight *record = NULL;
     if (entry_home(leaf.entry) == HOME_POOL && entry_payload(leaf.entry) == location.v)
         record = inflight_take(INFLIGHT_OUT_POOL, vm);

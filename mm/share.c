@@ -132,6 +132,7 @@ static bool merge_locked(struct leaf *a, struct leaf *b, uint32_t key)
     free_after_flush(a, frame_a);
     free_after_flush(b, frame_b);
     core_count(MM_HOST_share_merged, 2);
+    core_count(MM_HOST_share_pairs, 1);
     core_count(MM_HOST_freed_share, 1);
     vm_count(a->vm, MM_VM_out_shared, 1);
     vm_count(b->vm, MM_VM_out_shared, 1);
@@ -146,13 +147,15 @@ static bool merge_pair(struct mm_vm *vm, gfn_t page, pfn_t frame, const struct s
     struct leaf a, b;
     if (!other_vm || other_vm->config.salt != vm->config.salt ||
         other->page.v >= other_vm->config.pages ||
-        !nested_lock_pair(vm, page, &a, other_vm, other->page, &b))
+        !nested_lock_pair(vm, page, &a, other_vm, other->page, &b)) {
+        core_count(MM_HOST_share_gone, 1);
         return false;
+    }
     bool merged = false;
     if (is_free_to_merge(&a, frame) && is_free_to_merge(&b, other->frame))
         merged = merge_locked(&a, &b, key);
     else
-        core_count(MM_HOST_share_busy, 1);
+        core_count(MM_HOST_share_gone, 1);
     nested_unlock(&b);
     nested_unlock(&a);
     return merged;
@@ -191,8 +194,11 @@ static enum look look_at(struct leaf *leaf, struct share_found *other, uint32_t 
         return LOOK_DONE;
     }
     const void *page = machine_frame_map(number);
-    if (hash_page_uniform(page, &word))
-        return share_found_uniform(leaf) ? LOOK_FREED : LOOK_DONE;
+    if (hash_page_uniform(page, &word)) {
+        bool away = share_found_uniform(leaf);
+        core_count(away ? MM_HOST_share_uniform : MM_HOST_share_fill_full, 1);
+        return away ? LOOK_FREED : LOOK_DONE;
+    }
     *key = share_key(hash_page(page), leaf->vm->config.salt);
     if (!is_settled(frame, number, *key))
         return LOOK_DONE;

@@ -95,6 +95,9 @@ static void frame_values(uint64_t *v)
     v[MM_HOST_frames_pool] = frame_kind_count(FRAME_POOL);
     v[MM_HOST_frames_table] = frame_kind_count(FRAME_TABLE);
     v[MM_HOST_min_free] = core.min_free;
+    /* The last sharer of each frame takes it back. */
+    v[MM_HOST_share_exposure] =
+        minus(atomic_get(core.shared_leaves), frame_kind_count(FRAME_SHARED));
 }
 
 static void store_values(uint64_t *v)

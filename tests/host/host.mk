@@ -35,6 +35,7 @@ TSAN_SOURCES := $(wildcard mm/*.c) lib/fmt.c lib/crc32.c lib/lock.c tests/host/s
                 tests/host/test_threads.c
 TSAN_OBJECTS := $(TSAN_SOURCES:%.c=$(BUILD)/tsan/%.o)
 TSAN_FLAGS   := $(COMMON) -O1 -fsanitize=thread
+TSAN_CC      := clang
 HOST_FLAGS   := $(COMMON) -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
 HOST_LIBS    := -lcmocka -llz4 -lm
 
@@ -52,15 +53,18 @@ $(HOST_LIBRARY): $(HOST_OBJECTS)
 	@rm -f $@
 	ar rcs $@ $(HOST_OBJECTS)
 
+# What is sealed under which nonce.
+$(BUILD)/tests/test_nonces: HOST_LIBS += -Wl,--wrap=aead_seal
+
 # Frames are refused between the callers and the allocator.
 $(BUILD)/tests/test_fail_nth: HOST_LIBS += -Wl,--wrap=frame_alloc,--wrap=frame_alloc_shared
 
 $(BUILD)/tsan/%.o: %.c
 	@mkdir -p $(@D)
-	clang $(TSAN_FLAGS) -c $< -o $@
+	$(TSAN_CC) $(TSAN_FLAGS) -c $< -o $@
 
 $(TSAN_TESTS): $(TSAN_OBJECTS)
-	clang $(TSAN_FLAGS) $^ -lcmocka -lpthread -o $@
+	$(TSAN_CC) $(TSAN_FLAGS) $^ -lcmocka -lpthread -o $@
 
 $(filter-out $(TSAN_TESTS),$(HOST_TESTS)): $(BUILD)/tests/%: $(BUILD)/tests/obj/tests/host/%.o $(HOST_LIBRARY)
 	$(CC) $(HOST_FLAGS) $< $(HOST_LIBRARY) $(HOST_LIBS) -o $@

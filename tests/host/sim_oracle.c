@@ -123,6 +123,23 @@ static void check_limits(struct sim_vm *vm)
               (unsigned long long)values[MM_VM_resident], vm->config.limit_pages);
 }
 
+/* Every page the sharing scan looked at was merged, or has a reason why not. */
+static void check_share_reasons(void)
+{
+    uint64_t v[MM_HOST_COUNTER_COUNT];
+    mm_host_counters(v);
+    uint64_t merged = v[MM_HOST_share_merged] - v[MM_HOST_share_pairs] + v[MM_HOST_share_uniform];
+    uint64_t reasons = v[MM_HOST_share_first_look] + v[MM_HOST_share_volatile] +
+                       v[MM_HOST_share_unmatched] + v[MM_HOST_share_collision] +
+                       v[MM_HOST_share_walk_limit] + v[MM_HOST_share_no_frame] +
+                       v[MM_HOST_share_busy] + v[MM_HOST_share_gone] + v[MM_HOST_share_clean] +
+                       v[MM_HOST_share_fill_full];
+    sim_check(merged + reasons == v[MM_HOST_share_scanned],
+              "%llu pages looked at, %llu merged, %llu with a reason",
+              (unsigned long long)v[MM_HOST_share_scanned], (unsigned long long)merged,
+              (unsigned long long)reasons);
+}
+
 void sim_oracle(bool content)
 {
     char first[160] = "";
@@ -139,6 +156,7 @@ void sim_oracle(bool content)
     }
     for (unsigned i = 0; i < sim.settings.cpus; i++)
         check_cached(i);
+    check_share_reasons();
     sim_poison();
 }
 

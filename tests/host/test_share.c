@@ -393,6 +393,64 @@ static void chains_are_bounded(void **state)
     sim_stop();
 }
 
+/* P13: merged content lies in the frame of neither page, in one nobody can foretell. */
+static void a_fresh_random_frame(void **state)
+{
+    static uint8_t seen[1024];
+    unsigned different = 0;
+    (void)state;
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        struct sim_settings settings;
+        sim_settings_default(&settings, 900 + seed);
+        settings.frames = 900;
+        settings.interleave = 0;
+        sim_start(&settings);
+        one = sim_vm_simple(4 + SIM_ROLL_PAGES);
+        sim_write(one, 0, SIM_COMMON, 1);
+        sim_write(one, 1, SIM_COMMON, 1);
+        uint32_t a = frame_of(one, 0), b = frame_of(one, 1);
+        sim_roll_floor(&one->vcpus[0]);
+        for (unsigned i = 0; i < 2000 && homes_of(one, 1) != HOME_SHARED; i++)
+            sim_pump();
+        uint32_t merged = frame_of(one, 0);
+        assert_int_equal(homes_of(one, 0), HOME_SHARED);
+        assert_int_equal(merged, frame_of(one, 1));
+        assert_true(merged != a && merged != b);
+        assert_true(merged - SIM_PFN_FIRST >= settings.frames / 4 * 3 - 16);
+        different += !seen[merged - SIM_PFN_FIRST];
+        seen[merged - SIM_PFN_FIRST] = 1;
+        sim_stop();
+    }
+    printf("figure: P13: the same two pages merged on 40 machines: %u different frames\n",
+           different);
+    assert_true(different >= 30);
+}
+
+/* What sharing may cost at once: a frame for each sharer but the last. */
+static void exposure(void **state)
+{
+    (void)state;
+    start(1, 0, 7, 7);
+    for (uint32_t g = 0; g < 20; g++) {
+        sim_write(one, g, SIM_COMMON, g % 4);
+        sim_write(two, g, SIM_COMMON, g % 4);
+    }
+    scan();
+    uint64_t exposed = sim_host_counter(MM_HOST_share_exposure);
+    assert_int_equal(exposed, 40 - 4);
+    uint64_t frames = sim_host_counter(MM_HOST_frames_private);
+    for (uint32_t g = 0; g < 20; g++) {
+        sim_write_word(one, g, 8, g);
+        sim_write_word(two, g, 16, g);
+        assert_true(sim_host_counter(MM_HOST_share_exposure) <= exposed);
+    }
+    /* The last sharers' frames were there already. */
+    assert_int_equal(sim_host_counter(MM_HOST_frames_private) - frames, exposed + 4);
+    assert_int_equal(sim_host_counter(MM_HOST_share_exposure), 0);
+    sim_oracle(true);
+    sim_stop();
+}
+
 /* Without the tier nothing merges. */
 static void switched_off(void **state)
 {
@@ -420,6 +478,7 @@ int main(void)
         cmocka_unit_test(two_vcpus_one_page),   cmocka_unit_test(a_sharer_ends),
         cmocka_unit_test(copy_without_a_frame), cmocka_unit_test(counted_objects),
         cmocka_unit_test(switched_off),         cmocka_unit_test(chains_are_bounded),
+        cmocka_unit_test(a_fresh_random_frame), cmocka_unit_test(exposure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
