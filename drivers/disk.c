@@ -184,8 +184,10 @@ void disk_poll(uint64_t now)
 uint64_t disk_deadline(void)
 {
     uint64_t deadline = UINT64_MAX;
-    for (unsigned i = 0; i < queue_count; i++)
-        if (disk_queue_deadline(queues[i]) < deadline)
-            deadline = disk_queue_deadline(queues[i]);
+    for (unsigned i = 0; i < queue_count; i++) {
+        uint64_t next = disk_queue_deadline(queues[i]);
+        if (next < deadline)
+            deadline = next;
+    }
     return deadline;
 }

@@ -343,7 +343,7 @@ void disk_poll_device(struct block_device *device)
     complete_and_unlock(queue);
 }
 
-uint64_t disk_queue_deadline(const struct disk_queue *queue)
+static uint64_t earliest(const struct disk_queue *queue)
 {
     if (!list_is_empty(&queue->finished))
         return 0;
@@ -351,5 +351,13 @@ uint64_t disk_queue_deadline(const struct disk_queue *queue)
     for (unsigned i = 0; i < queue->depth; i++)
         if (queue->slots[i].state == DISK_SLOT_RUNNING && queue->slots[i].deadline < deadline)
             deadline = queue->slots[i].deadline;
+    return deadline;
+}
+
+uint64_t disk_queue_deadline(struct disk_queue *queue)
+{
+    spin_lock(&queue->lock);
+    uint64_t deadline = earliest(queue);
+    spin_unlock(&queue->lock);
     return deadline;
 }

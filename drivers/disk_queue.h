@@ -137,7 +137,7 @@ void disk_poll_device(struct block_device *device);
 bool disk_queue_interrupt(struct disk_queue *queue);
 /* Time-outs, lost interrupts, completions; the deadline says when to call again. */
 void disk_queue_poll(struct disk_queue *queue, uint64_t now);
-uint64_t disk_queue_deadline(const struct disk_queue *queue);
+uint64_t disk_queue_deadline(struct disk_queue *queue);
 /* The interrupt is of no use any more: the queue is looked at often. */
 void disk_queue_distrust(struct disk_queue *queue);
 

@@ -1,12 +1,13 @@
 /*
  * 16550 driver, see serial.h. One ring for each port; the transmitter is fed a
- * FIFO at a time whenever somebody polls. No interrupts are used. Callers take
- * care that one CPU at a time is in here (the log's lock).
+ * FIFO at a time whenever somebody polls. No interrupts are used. Each port has a
+ * lock, which is held while a full ring waits for the line.
  */
 #include "drivers/serial.h"
 
 #include "drivers/port.h"
 #include "lib/assert.h"
+#include "lib/lock.h"
 #include "lib/string.h"
 
 /* Registers, as offsets from the base port (PC16550D, table II). */
@@ -38,6 +39,7 @@ static_assert((RING_BYTES & (RING_BYTES - 1)) == 0, "a power of two");
 #define BUSY_TRIES 100000000u
 
 struct serial {
+    struct spinlock lock;
     uint16_t base;
     bool present;
     unsigned burst;      /* bytes taken when the transmitter says it is empty */
@@ -46,9 +48,27 @@ struct serial {
 };
 
 static struct serial ports[SERIAL_PORT_COUNT] = {
-    [SERIAL_CONSOLE] = { .base = 0x3f8 },
-    [SERIAL_TELEMETRY] = { .base = 0x2f8 },
+    [SERIAL_CONSOLE] = { .base = 0x3f8, .lock = SPINLOCK(SERIAL_LOCK_RANK) },
+    [SERIAL_TELEMETRY] = { .base = 0x2f8, .lock = SPINLOCK(SERIAL_LOCK_RANK) },
 };
+static bool seized;
+
+static void port_lock(struct serial *port)
+{
+    if (!seized)
+        spin_lock(&port->lock);
+}
+
+static void port_unlock(struct serial *port)
+{
+    if (!seized)
+        spin_unlock(&port->lock);
+}
+
+void serial_seize(void)
+{
+    seized = true;
+}
 
 static bool answers(uint16_t base)
 {
@@ -108,11 +128,13 @@ static void port_drain(struct serial *port, uint32_t left)
 void serial_write(enum serial_port index, const char *bytes, size_t size)
 {
     struct serial *port = &ports[index];
+    port_lock(port);
     for (size_t i = 0; i < size && port->present; i++) {
         if (port->head - port->tail == RING_BYTES)
             port_drain(port, RING_BYTES - FIFO_BYTES);
         port->ring[port->head++ % RING_BYTES] = bytes[i];
     }
+    port_unlock(port);
 }
 
 bool serial_is_present(enum serial_port index)
@@ -129,15 +151,20 @@ size_t serial_room(enum serial_port index)
 bool serial_poll(void)
 {
     bool left = false;
-    for (unsigned i = 0; i < SERIAL_PORT_COUNT; i++)
+    for (unsigned i = 0; i < SERIAL_PORT_COUNT; i++) {
+        port_lock(&ports[i]);
         left |= port_poll(&ports[i]);
+        port_unlock(&ports[i]);
+    }
     return left;
 }
 
 void serial_flush(void)
 {
     for (unsigned i = 0; i < SERIAL_PORT_COUNT; i++) {
+        port_lock(&ports[i]);
         port_drain(&ports[i], 0);
+        port_unlock(&ports[i]);
         for (unsigned t = 0; ports[i].present && t < BUSY_TRIES; t++)
             if (port_read8(ports[i].base + REG_STATUS) & STATUS_IDLE)
                 break;

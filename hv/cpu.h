@@ -45,16 +45,17 @@ struct cpu_tss {
 } __attribute__((packed));
 
 struct cpu {
-    struct cpu *self;          /* gs:0 */
-    unsigned index;            /* machine_cpu() */
-    struct vcpu *holds;        /* whose vcpu->on is this CPU, hv/loop.c */
-    struct vcpu *loaded;       /* whose MSRs, debug registers and vector state are in the CPU */
+    struct cpu *self;     /* gs:0 */
+    unsigned index;       /* machine_cpu() */
+    struct vcpu *holds;   /* whose vcpu->on is this CPU, hv/loop.c */
+    struct vcpu *loaded;  /* whose MSRs, debug registers and vector state are in the CPU */
     struct vcpu *current; /* whose control block the processor holds, where it holds one */
-    bool l1_tainted;           /* hv/mitigations.h */
+    bool l1_tainted;      /* hv/mitigations.h */
     uint64_t l1d_flush_count;
     uint32_t apic_id;
     enum cpu_state state; /* hv/cpus.c */
-    bool idle;            /* sleeps, or is about to; big lock */
+    bool idle;            /* sleeps, or is about to; who clears it sends the wake-up */
+    bool outside;         /* hv/park.h */
     uint64_t idle_ns;
     uint64_t nmi_count;
     /* hv/guest.c; guest and entry_count are read by CPUs that revoke. */

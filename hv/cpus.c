@@ -3,7 +3,6 @@
 #include "drivers/clock.h"
 #include "drivers/irq.h"
 #include "drivers/lapic.h"
-#include "hv/big_lock.h"
 #include "hv/bootmem.h"
 #include "hv/cpu.h"
 #include "hv/loop.h"
@@ -170,6 +169,7 @@ static void let_in(unsigned number)
         return;
     }
     joining = cpu;
+    cpu->outside = true; /* until it comes into its loop */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     startup->stacks[number] = (uint64_t)(stack + STACK_BYTES);
     uint64_t since = clock_now_ns();
@@ -195,7 +195,6 @@ void cpus_start(const struct boot_info *info)
             let_in(i);
     }
     log_info("ballast: %u CPU%s", cpu_count(), cpu_count() == 1 ? "" : "s");
-    big_lock_take();
 }
 
 void cpus_release(void)
@@ -205,12 +204,12 @@ void cpus_release(void)
         lapic_send_interrupt(cpu_get(i)->apic_id, IRQ_VECTOR_WAKE);
 }
 
-void cpus_wake(struct cpu *cpu)
+bool cpus_wake(struct cpu *cpu)
 {
-    if (!cpu->idle)
-        return;
-    cpu->idle = false;
+    if (!__atomic_exchange_n(&cpu->idle, false, __ATOMIC_SEQ_CST))
+        return false;
     lapic_send_interrupt(cpu->apic_id, IRQ_VECTOR_WAKE);
+    return true;
 }
 
 void cpus_stop_others(void)

@@ -10,15 +10,15 @@
 #include "hv/boot_info.h"
 
 /* Boot CPU, after interrupts and virtualization are on. Starts what there is (as
- * far as the configuration allows) and takes the big lock. */
+ * far as the configuration allows). */
 void cpus_start(const struct boot_info *info);
 
 /* Lets the other CPUs out of their waiting place into loop_join(). */
 void cpus_release(void);
 
-/* Ends whatever the CPU idles for. Nothing happens when it does not idle. */
+/* Ends whatever the CPU idles for. False: it does not idle. */
 struct cpu;
-void cpus_wake(struct cpu *cpu);
+bool cpus_wake(struct cpu *cpu);
 
 /* All others stop for good, wherever they are: for a panic. */
 void cpus_stop_others(void);

@@ -83,8 +83,12 @@ static const struct virtio_ops ops = {
 static void statistics_due(struct timer *timer, uint64_t now)
 {
     struct vm *vm = timer->context;
-    vm->balloon.wants_statistics = true;
-    timer_set(timer, now + BALLOON_STATISTICS_NS);
+    vm_lock(vm);
+    if (vm_is_running(vm) && dev_virtio_is_live(&vm->virtio)) {
+        vm->balloon.wants_statistics = true;
+        timer_set(timer, now + BALLOON_STATISTICS_NS);
+    }
+    vm_unlock(vm);
 }
 
 void dev_balloon_init(struct vm *vm)
@@ -181,7 +185,7 @@ static enum virtq_answer entries_work(struct vm *vm, unsigned which, unsigned *b
     for (unsigned i = 0; answer == VIRTQ_DONE && i < part; i++) {
         if (!entry_apply(vm, which == VIRTIO_BALLOON_Q_INFLATE, entries[i]))
             return VIRTQ_WAIT;
-        if (vm->state != VM_RUNNING)
+        if (!vm_is_running(vm))
             return VIRTQ_STOPPED;
         queue->offset += 4;
         --*budget;
@@ -312,7 +316,7 @@ static bool statistics_wanted(const struct vm *vm)
 bool dev_balloon_has_work(const struct vm *vm)
 {
     const struct balloon *b = &vm->balloon;
-    if (!dev_virtio_is_live(&vm->virtio) || vm->vcpus[0].mm.waiting != MM_WAIT_NONE)
+    if (!dev_virtio_is_live(&vm->virtio) || mm_vcpu_waiting(&vm->vcpus[0].mm) != MM_WAIT_NONE)
         return false;
     return b->work[0] || b->work[1] || b->work[2] || statistics_wanted(vm);
 }
@@ -345,7 +349,7 @@ void dev_balloon_pump(struct vm *vm)
     for (unsigned i = 0; i < QUEUE_COUNT && budget && dev_balloon_has_work(vm); i++)
         if (vm->balloon.work[i] || (i == VIRTIO_BALLOON_Q_STATS && statistics_wanted(vm)))
             queue_work(vm, i, &budget, &notify);
-    if (notify && vm->state == VM_RUNNING)
+    if (notify && vm_is_running(vm))
         dev_virtio_interrupt(vm, VIRTIO_INTERRUPT_USED);
     check_nonsense(vm);
 }

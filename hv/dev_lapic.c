@@ -27,22 +27,18 @@ enum {
     REG_CURRENT = 0x390,
     REG_DIVIDE = 0x3e0
 };
-#define BASE_ENABLED         (1ull << 11)
-#define BASE_X2APIC          (1ull << 10)
-#define BASE_BOOT_CPU        (1ull << 8)
-#define VERSION_VALUE        0x00050014u /* version 14h, six LVT entries */
-#define SVR_ENABLED          0x100u
-#define SVR_WRITABLE         0x3ffu
-#define LVT_MASKED           (1u << 16)
-#define LVT_PERIODIC         (1u << 17)
-#define LVT_WRITABLE         0x0001a7ffu
-#define TIMER_WRITABLE       0x000300ffu /* no TSC deadline mode */
-#define ESR_SEND_ILLEGAL     (1u << 5)
-#define ESR_RECEIVED_ILLEGAL (1u << 6)
-#define ICR_WRITABLE         0x000ccfffu
-#define ICR_ASSERT           (1u << 14)
-#define ICR_LEVEL            (1u << 15)
-#define VECTOR_FIRST         16u
+#define BASE_ENABLED   (1ull << 11)
+#define BASE_X2APIC    (1ull << 10)
+#define BASE_BOOT_CPU  (1ull << 8)
+#define VERSION_VALUE  0x00050014u /* version 14h, six LVT entries */
+#define SVR_ENABLED    0x100u
+#define SVR_WRITABLE   0x3ffu
+#define LVT_MASKED     (1u << 16)
+#define LVT_PERIODIC   (1u << 17)
+#define LVT_WRITABLE   0x0001a7ffu
+#define TIMER_WRITABLE 0x000300ffu /* no TSC deadline mode */
+#define ICR_WRITABLE   0x000ccfffu
+#define VECTOR_FIRST   16u
 
 static void timer_fire(struct timer *timer, uint64_t now);
 
@@ -52,6 +48,7 @@ void dev_lapic_init(struct vcpu *vcpu)
     memset(lapic, 0, sizeof(*lapic));
     lapic->base = GUEST_LAPIC_BASE | BASE_ENABLED | (vcpu->mm.index ? 0 : BASE_BOOT_CPU);
     lapic->id = vcpu->mm.index << 24;
+    lapic->expires = TIMER_NEVER;
     lapic->dfr = UINT32_MAX;
     lapic->svr = 0xff;
     for (unsigned i = 0; i < LAPIC_LVT_COUNT; i++)
@@ -59,9 +56,15 @@ void dev_lapic_init(struct vcpu *vcpu)
     timer_init(&lapic->timer, timer_fire, vcpu);
 }
 
+static void timer_stop(struct lapic *lapic)
+{
+    lapic->expires = TIMER_NEVER;
+    timer_cancel(&lapic->timer);
+}
+
 void dev_lapic_destroy(struct vcpu *vcpu)
 {
-    timer_cancel(&vm_lapic(vcpu)->timer);
+    timer_stop(vm_lapic(vcpu));
 }
 
 /* Globally on. The page may not be moved, and x2APIC is not offered. */
@@ -70,10 +73,12 @@ bool dev_lapic_set_base(struct vcpu *vcpu, uint64_t value)
     struct lapic *lapic = vm_lapic(vcpu);
     if ((value ^ lapic->base) & ~BASE_ENABLED)
         return false;
+    vm_lock(vcpu->vm);
     lapic->base = value;
-    vcpu->quiet = false;
     if (!(value & BASE_ENABLED))
-        timer_cancel(&lapic->timer);
+        timer_stop(lapic);
+    vm_unlock(vcpu->vm);
+    vcpu->quiet = false;
     return true;
 }
 
@@ -89,21 +94,35 @@ static bool is_software_enabled(const struct lapic *lapic)
 
 /* ---- sets of vectors ---------------------------------------------------------- */
 
+/* Others set bits at the same time. */
 static void set_bit(uint32_t set[8], unsigned vector, bool on)
 {
     uint32_t bit = 1u << (vector & 31);
-    set[vector / 32] = on ? set[vector / 32] | bit : set[vector / 32] & ~bit;
+    if (on)
+        __atomic_fetch_or(&set[vector / 32], bit, __ATOMIC_SEQ_CST);
+    else
+        __atomic_fetch_and(&set[vector / 32], ~bit, __ATOMIC_SEQ_CST);
+}
+
+static uint32_t word(const uint32_t set[8], unsigned index)
+{
+    return __atomic_load_n(&set[index], __ATOMIC_RELAXED);
 }
 
 static bool has_bit(const uint32_t set[8], unsigned vector)
 {
-    return set[vector / 32] >> (vector & 31) & 1;
+    return word(set, vector / 32) >> (vector & 31) & 1;
 }
+
+/* Two words of a set at once. */
+typedef uint64_t pair_t __attribute__((may_alias));
 
 static int highest(const uint32_t set[8])
 {
+    const pair_t *pairs = (const pair_t *)set;
     uint64_t words[4];
-    __builtin_memcpy(words, set, sizeof(words));
+    for (unsigned i = 0; i < 4; i++)
+        words[i] = __atomic_load_n(&pairs[i], __ATOMIC_RELAXED);
     if (!(words[0] | words[1] | words[2] | words[3])) /* nearly always */
         return -1;
     int i = 3;
@@ -147,13 +166,13 @@ void dev_lapic_request(struct vcpu *vcpu, uint8_t vector, bool level)
 {
     struct lapic *lapic = vm_lapic(vcpu);
     if (vector < VECTOR_FIRST) {
-        lapic->esr |= ESR_RECEIVED_ILLEGAL;
+        __atomic_fetch_or(&lapic->esr, LAPIC_ESR_RECEIVED_ILLEGAL, __ATOMIC_RELAXED);
         return;
     }
     if (!is_software_enabled(lapic))
         return;
-    set_bit(lapic->irr, vector, true);
     set_bit(lapic->tmr, vector, level);
+    set_bit(lapic->irr, vector, true);
     sched_wake(vcpu);
 }
 
@@ -215,30 +234,36 @@ static uint64_t timer_period(const struct lapic *lapic)
     return timer_is_periodic(lapic) && ns < LAPIC_PERIOD_MIN_NS ? LAPIC_PERIOD_MIN_NS : ns;
 }
 
+static void timer_expect(struct lapic *lapic, uint64_t deadline)
+{
+    lapic->expires = deadline;
+    timer_set(&lapic->timer, deadline);
+}
+
 static void timer_start(struct vcpu *vcpu)
 {
     struct lapic *lapic = vm_lapic(vcpu);
     lapic->started_at = seam_now_ns(vcpu->vm);
     if (lapic->initial_count && dev_lapic_is_enabled(lapic))
-        timer_set(&lapic->timer, lapic->started_at + timer_period(lapic));
+        timer_expect(lapic, lapic->started_at + timer_period(lapic));
     else
-        timer_cancel(&lapic->timer);
+        timer_stop(lapic);
 }
 
 static uint32_t timer_current(struct vcpu *vcpu)
 {
     struct lapic *lapic = vm_lapic(vcpu);
-    if (!timer_is_armed(&lapic->timer))
+    if (lapic->expires == TIMER_NEVER)
         return 0;
     uint64_t passed = (seam_now_ns(vcpu->vm) - lapic->started_at) / timer_ns(lapic, 1);
     return passed < lapic->initial_count ? lapic->initial_count - (uint32_t)passed : 0;
 }
 
-static void timer_fire(struct timer *timer, uint64_t now)
+static void timer_expire(struct vcpu *vcpu, uint64_t now)
 {
-    struct vcpu *vcpu = timer->context;
     struct lapic *lapic = vm_lapic(vcpu);
     uint32_t lvt = lapic->lvt[LAPIC_LVT_TIMER];
+    lapic->expires = TIMER_NEVER;
     if (!(lvt & LVT_MASKED))
         dev_lapic_request(vcpu, (uint8_t)lvt, false);
     if (!timer_is_periodic(lapic))
@@ -247,68 +272,16 @@ static void timer_fire(struct timer *timer, uint64_t now)
     uint64_t period = timer_period(lapic);
     uint64_t missed = (now - lapic->started_at) / period;
     lapic->started_at += (missed ? missed : 1) * period;
-    timer_set(timer, lapic->started_at + period);
+    timer_expect(lapic, lapic->started_at + period);
 }
 
-/* ---- messages between vCPUs ---------------------------------------------------------- */
-
-enum { MODE_FIXED, MODE_LOWEST, MODE_INIT = 5, MODE_STARTUP };
-enum { TO_ADDRESS, TO_SELF, TO_ALL, TO_OTHERS };
-
-static bool command_reaches(struct vcpu *from, struct vcpu *to)
+static void timer_fire(struct timer *timer, uint64_t now)
 {
-    const struct lapic *lapic = vm_lapic(from);
-    switch (lapic->icr_low >> 18 & 3) {
-    case TO_SELF:
-        return to == from;
-    case TO_ALL:
-        return true;
-    case TO_OTHERS:
-        return to != from;
-    }
-    return dev_lapic_accepts(vm_lapic(to), (uint8_t)(lapic->icr_high >> 24),
-                             lapic->icr_low >> 11 & 1);
-}
-
-/* INIT and start-up are carried out by the CPU that has the vCPU, before its next
- * entry. Start-up messages to a vCPU that does not wait for one are lost, as on
- * the bus. SMI and NMI go nowhere. */
-static void command_deliver(struct vcpu *to, uint32_t command)
-{
-    switch (command >> 8 & 7) {
-    case MODE_FIXED:
-    case MODE_LOWEST:
-        dev_lapic_request(to, (uint8_t)command, false);
-        return;
-    case MODE_INIT:
-        if ((command & ICR_LEVEL) && !(command & ICR_ASSERT))
-            return; /* the de-assertion of old */
-        to->init_requested = true;
-        to->startup_page = -1;
-        break;
-    case MODE_STARTUP:
-        if ((to->parked || to->init_requested) && to->startup_page < 0)
-            to->startup_page = (uint8_t)command;
-        break;
-    }
-    sched_wake(to);
-}
-
-static void command_send(struct vcpu *vcpu)
-{
-    struct lapic *lapic = vm_lapic(vcpu);
-    uint32_t command = lapic->icr_low, mode = command >> 8 & 7;
-    if (mode <= MODE_LOWEST && (command & 0xff) < VECTOR_FIRST) {
-        lapic->esr |= ESR_SEND_ILLEGAL;
-        return;
-    }
-    for (unsigned i = 0; i < vcpu->vm->vcpu_count; i++) {
-        if (!command_reaches(vcpu, &vcpu->vm->vcpus[i]))
-            continue;
-        command_deliver(&vcpu->vm->vcpus[i], command);
-        if (mode == MODE_LOWEST)
-            return;
-    }
+    struct vcpu *vcpu = timer->context;
+    vm_lock(vcpu->vm);
+    if (vm_is_running(vcpu->vm) && now >= vm_lapic(vcpu)->expires)
+        timer_expire(vcpu, now);
+    vm_unlock(vcpu->vm);
 }
 
 /* ---- registers ------------------------------------------------------------------- */
@@ -317,11 +290,11 @@ uint32_t dev_lapic_read(struct vcpu *vcpu, unsigned offset)
 {
     struct lapic *lapic = vm_lapic(vcpu);
     if (offset >= REG_ISR && offset < REG_TMR)
-        return lapic->isr[(offset - REG_ISR) / 16];
+        return word(lapic->isr, (offset - REG_ISR) / 16);
     if (offset >= REG_TMR && offset < REG_IRR)
-        return lapic->tmr[(offset - REG_TMR) / 16];
+        return word(lapic->tmr, (offset - REG_TMR) / 16);
     if (offset >= REG_IRR && offset < REG_ESR)
-        return lapic->irr[(offset - REG_IRR) / 16];
+        return word(lapic->irr, (offset - REG_IRR) / 16);
     if (offset >= REG_LVT_TIMER && offset <= REG_LVT_ERROR)
         return lapic->lvt[(offset - REG_LVT_TIMER) / 16];
     switch (offset) {
@@ -399,7 +372,7 @@ void dev_lapic_write(struct vcpu *vcpu, unsigned offset, uint32_t value)
         break;
     case REG_ICR_LOW:
         lapic->icr_low = value & ICR_WRITABLE;
-        command_send(vcpu);
+        dev_lapic_send(vcpu);
         break;
     case REG_ICR_HIGH:
         lapic->icr_high = value & 0xff000000u;

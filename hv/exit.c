@@ -53,16 +53,15 @@ static void on_unknown(struct vcpu *vcpu)
            (unsigned long long)vcpu->exit.raw);
 }
 
-/* Only a start-up message ends a halt with interrupts off; somebody must be left
- * to send it. */
+/* Only a message ends a halt with interrupts off; somebody must be left to send it. */
 static void on_hlt(struct vcpu *vcpu)
 {
     vcpu_ops->skip(vcpu);
-    if (vcpu_ops->get(vcpu, STATE_RFLAGS) & RFLAGS_IF)
-        vcpu->halted = true;
-    else
-        vcpu->parked = true;
-    if (vcpu->parked && vm_is_parked(vcpu->vm))
+    bool deaf = !(vcpu_ops->get(vcpu, STATE_RFLAGS) & RFLAGS_IF);
+    if (vcpu->nmi_pending)
+        return; /* ends the halt at once */
+    vcpu_set_rest(vcpu, deaf ? VCPU_DEAF : VCPU_HALTED);
+    if (deaf && vm_is_parked(vcpu->vm))
         vm_end(vcpu->vm, VM_END_HALTED, "halted with interrupts off");
 }
 
@@ -162,8 +161,8 @@ const char *exit_kind_name(enum exit_kind kind)
 }
 
 /* Handled with the vCPU's registers, its VM's small devices or the books of memory
- * alone: the vCPU can go on at once, unless a handler says otherwise (dev_lapic_request, vm_end).
- */
+ * alone: the vCPU can go on at once, unless its handler says otherwise or there are news
+ * for it (dev_lapic_request, vm_end). */
 static bool is_quiet(const struct vcpu *vcpu)
 {
     switch (vcpu->exit.kind) {

@@ -1,7 +1,7 @@
 #include "hv/guest.h"
 #include "drivers/lapic.h"
-#include "hv/big_lock.h"
 #include "hv/cpu.h"
+#include "hv/park.h"
 #include "hv/vm.h"
 
 /* Looks at a CPU between two kicks. */
@@ -10,17 +10,17 @@
 void guest_enter(struct vcpu *vcpu)
 {
     struct cpu *cpu = cpu_this();
-    cpu->entry_count++;
+    __atomic_store_n(&cpu->entry_count, cpu->entry_count + 1, __ATOMIC_RELAXED);
     __atomic_store_n(&cpu->guest, vcpu, __ATOMIC_RELEASE);
-    if (cpu_count() > 1) /* alone, the lock is kept: nobody waits for it */
-        big_lock_release();
+    if (cpu_count() > 1)
+        park_leave();
 }
 
 void guest_leave(void)
 {
     __atomic_store_n(&cpu_this()->guest, NULL, __ATOMIC_RELEASE);
     if (cpu_count() > 1)
-        big_lock_take();
+        park_enter();
 }
 
 bool guest_flush_due(struct vcpu *vcpu)
@@ -47,7 +47,7 @@ static void evict_from(struct cpu *cpu, const struct vm *vm)
             return; /* left, and came back with the new generation */
         if (looks % LOOKS == 0) {
             lapic_send_nmi(cpu->apic_id);
-            cpu->kick_count++;
+            __atomic_fetch_add(&cpu->kick_count, 1, __ATOMIC_RELAXED);
         }
         __builtin_ia32_pause();
     }
@@ -65,12 +65,4 @@ void guest_kick(struct vm *vm)
     for (unsigned i = 0; i < cpu_count(); i++)
         if (cpu_get(i) != cpu_this() && is_in(cpu_get(i), vm))
             lapic_send_nmi(cpu_get(i)->apic_id);
-}
-
-bool guest_is_inside(const struct vcpu *vcpu)
-{
-    for (unsigned i = 0; i < cpu_count(); i++)
-        if (__atomic_load_n(&cpu_get(i)->guest, __ATOMIC_ACQUIRE) == vcpu)
-            return cpu_get(i) != cpu_this();
-    return false;
 }

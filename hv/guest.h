@@ -23,8 +23,9 @@
 struct vcpu;
 struct vm;
 
-/* Around the execution of a guest, in struct vcpu_ops' run(): the big lock is
- * released in between. What runs there touches this CPU's own state only. */
+/* Around the execution of a guest, in struct vcpu_ops' run(): no lock is held. What
+ * runs there touches this CPU's own state only, and the world may be stopped
+ * meanwhile (hv/park.h). */
 void guest_enter(struct vcpu *vcpu);
 void guest_leave(void);
 
@@ -37,8 +38,5 @@ void guest_evict(struct vm *vm);
 
 /* Makes other CPUs leave the VM soon, without waiting. */
 void guest_kick(struct vm *vm);
-
-/* The vCPU executes on another CPU at this moment. */
-bool guest_is_inside(const struct vcpu *vcpu);
 
 #endif

@@ -54,7 +54,7 @@ static unsigned range_find(struct vm *vm, uint16_t port)
     for (unsigned i = 0; i < RANGE_COUNT; i++)
         if (port >= ranges[i].first && port <= ranges[i].last)
             return i;
-    vm->unknown_port_count++;
+    __atomic_fetch_add(&vm->unknown_port_count, 1, __ATOMIC_RELAXED);
     return RANGE_COUNT;
 }
 
@@ -68,14 +68,20 @@ uint32_t io_read(struct vm *vm, uint16_t port, unsigned size)
     unsigned i = range_find(vm, port);
     if (i == RANGE_COUNT || !ranges[i].read)
         return size_mask(size);
-    return ranges[i].read(vm, port, size) & size_mask(size);
+    vm_lock(vm);
+    uint32_t value = ranges[i].read(vm, port, size);
+    vm_unlock(vm);
+    return value & size_mask(size);
 }
 
 void io_write(struct vm *vm, uint16_t port, unsigned size, uint32_t value)
 {
     unsigned i = range_find(vm, port);
-    if (i < RANGE_COUNT && ranges[i].write)
-        ranges[i].write(vm, port, size, value & size_mask(size));
+    if (i == RANGE_COUNT || !ranges[i].write)
+        return;
+    vm_lock(vm);
+    ranges[i].write(vm, port, size, value & size_mask(size));
+    vm_unlock(vm);
 }
 
 /* ---- INS and OUTS -------------------------------------------------------------- */

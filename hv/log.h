@@ -9,4 +9,7 @@
 void log_vline(enum log_level level, const char *format, va_list args)
     __attribute__((format(printf, 2, 0)));
 
+/* From now on no lock is taken for the log: for a panic, which has stopped all others. */
+void log_seize(void);
+
 #endif

@@ -4,12 +4,12 @@
 #include "drivers/irq.h"
 #include "drivers/lapic.h"
 #include "drivers/serial.h"
-#include "hv/big_lock.h"
 #include "hv/config.h"
 #include "hv/cpu.h"
 #include "hv/cpus.h"
 #include "hv/exit.h"
 #include "hv/mitigations.h"
+#include "hv/park.h"
 #include "hv/sched.h"
 #include "hv/telemetry.h"
 #include "hv/timer.h"
@@ -34,11 +34,13 @@ static void vm_ticks(void)
 {
     bool credit = ++tick_count % UART_TICKS == 0;
     for (unsigned i = 0; i < vm_table_count; i++) {
-        if (vm_table[i].state != VM_RUNNING)
-            continue;
-        dev_balloon_tick(&vm_table[i]);
-        if (credit)
-            dev_uart_tick(&vm_table[i]);
+        struct vm *vm = &vm_table[i];
+        vm_lock(vm);
+        if (vm_is_running(vm))
+            dev_balloon_tick(vm);
+        if (vm_is_running(vm) && credit)
+            dev_uart_tick(vm);
+        vm_unlock(vm);
     }
 }
 
@@ -60,7 +62,7 @@ static void duration_fire(struct timer *timer, uint64_t now)
     (void)timer;
     (void)now;
     for (unsigned i = 0; i < vm_table_count; i++) {
-        timed_out |= vm_table[i].state == VM_RUNNING;
+        timed_out |= vm_is_running(&vm_table[i]);
         vm_end(&vm_table[i], VM_END_DURATION, "duration of %u s reached", duration_s);
     }
 }
@@ -129,22 +131,35 @@ static void poll_devices(uint64_t now)
         timer_set(&serial_timer, now + SERIAL_POLL_NS);
 }
 
-/* A bounded share of device work for each VM in turn, charged to the VM. */
+/* A piece of the VM's queue work, done for its first vCPU, charged to that. */
+static bool pump(struct vm *vm)
+{
+    uint64_t before = clock_now_ns();
+    vm_lock(vm);
+    if (vm_is_running(vm))
+        dev_balloon_pump(vm);
+    bool more = vm_is_running(vm) && dev_balloon_has_work(vm);
+    vm_unlock(vm);
+    sched_charge(&vm->vcpus[0], clock_now_ns() - before);
+    return more;
+}
+
+/* A bounded share of device work for each VM in turn. The first vCPU of the VM must
+ * not be inside its guest meanwhile; where another CPU has it, that one will come by
+ * here. Looking for work needs no lock: who makes some comes by here, too. */
 static bool pump_devices(void)
 {
     bool more = false;
     for (unsigned i = 0; i < vm_table_count; i++) {
         struct vm *vm = &vm_table[i];
-        if (vm->state != VM_RUNNING || !dev_balloon_has_work(vm))
+        if (!vm_is_running(vm) || !dev_balloon_has_work(vm))
             continue;
-        if (vm->vcpus[0].cpu != cpu_this()->index) {
-            cpus_wake(cpu_get(vm->vcpus[0].cpu));
+        enum sched_claim claim = sched_claim(&vm->vcpus[0]);
+        if (claim == SCHED_TAKEN)
             continue;
-        }
-        uint64_t before = clock_now_ns();
-        dev_balloon_pump(vm);
-        sched_charge(&vm->vcpus[0], clock_now_ns() - before);
-        more |= vm->state == VM_RUNNING && dev_balloon_has_work(vm);
+        more |= pump(vm);
+        if (claim == SCHED_CLAIMED)
+            sched_give_back(&vm->vcpus[0]);
     }
     return more;
 }
@@ -179,28 +194,21 @@ static bool ends_turn(enum exit_kind kind)
     return kind == EXIT_INTERRUPT || kind == EXIT_TIMER || kind == EXIT_PAUSE;
 }
 
-/* Carries out what other vCPUs asked for. False: it waits for a start-up message. */
-static bool take_messages(struct vcpu *vcpu)
+/* An interrupt or an NMI ends a halt; nothing but a message the other rests. */
+static bool is_awake(struct vcpu *vcpu)
 {
-    if (vcpu->init_requested) {
-        dev_lapic_destroy(vcpu);
-        dev_lapic_init(vcpu);
-        vcpu->init_requested = vcpu->halted = false;
-        vcpu->parked = true;
-    }
-    if (vcpu->parked && vcpu->startup_page >= 0) {
-        vcpu_ops->reset_real(vcpu, (uint8_t)vcpu->startup_page);
-        vcpu->parked = vcpu->halted = false;
-    }
-    vcpu->startup_page = -1;
-    return !vcpu->parked;
+    dev_lapic_take_messages(vcpu);
+    if (vcpu_rest(vcpu) == VCPU_HALTED && dev_lapic_pending(vm_lapic(vcpu)) >= 0)
+        vcpu_set_rest(vcpu, VCPU_RUNS);
+    return vcpu_rest(vcpu) == VCPU_RUNS;
 }
 
 /* False: it cannot go on now. Has to be asked before an entry unless the exit
- * before was quiet. */
+ * before was quiet. The news are taken first: what comes later shows again. */
 static bool prepare(struct vcpu *vcpu)
 {
-    if (!sched_is_runnable(vcpu) || !take_messages(vcpu))
+    __atomic_store_n(&vcpu->news, false, __ATOMIC_SEQ_CST);
+    if (!vm_is_running(vcpu->vm) || mm_vcpu_waiting(&vcpu->mm) != MM_WAIT_NONE || !is_awake(vcpu))
         return false;
     deliver_interrupt(vcpu);
     timer_arm(); /* the guest may have set its timer */
@@ -212,13 +220,12 @@ static bool prepare(struct vcpu *vcpu)
 static void run_vcpu(struct vcpu *vcpu)
 {
     uint64_t before = clock_now_ns();
-    vcpu->on = cpu_this()->index;
     cpu_this()->holds = vcpu;
     vcpu->quiet = false;
     for (unsigned i = 0; i < EXITS_PER_TURN; i++) {
-        if (!vcpu->quiet && !prepare(vcpu))
+        if ((!vcpu->quiet || vcpu_has_news(vcpu)) && !prepare(vcpu))
             break;
-        vcpu->quiet = true; /* until somebody says otherwise, also while the guest runs */
+        vcpu->quiet = true; /* until the exit says otherwise */
         vcpu_ops->run(vcpu);
         exit_handle(vcpu);
         if (ends_turn(vcpu->exit.kind))
@@ -235,35 +242,47 @@ static void unload_unless(const struct vcpu *chosen)
     if (cpu_count() == 1 || !vcpu || vcpu == chosen)
         return;
     vcpu_ops->unload(vcpu);
-    vcpu->on = VCPU_ON_NONE;
     cpu_this()->holds = NULL;
+    sched_give_back(vcpu);
 }
 
-static void idle(uint64_t since)
+static void sleep(uint64_t since)
 {
     struct cpu *cpu = cpu_this();
     timer_arm();
-    cpu->idle = true;
-    big_lock_release();
+    park_leave();
     cpu_idle();
+    park_enter();
     cpu->idle_ns += clock_now_ns() - since;
-    big_lock_take();
-    cpu->idle = false;
+}
+
+/* Sleeps, unless there has come something to do before others could see that this CPU
+ * idles. Returns that. */
+static struct vcpu *idle(uint64_t now)
+{
+    struct cpu *cpu = cpu_this();
+    __atomic_store_n(&cpu->idle, true, __ATOMIC_SEQ_CST);
+    struct vcpu *vcpu = cpu_count() > 1 ? sched_pick(now) : NULL;
+    if (!vcpu)
+        sleep(now);
+    __atomic_store_n(&cpu->idle, false, __ATOMIC_SEQ_CST);
+    return vcpu;
 }
 
 static void loop_once(void)
 {
     const struct vcpu *vcpu = cpu_this()->holds;
-    if (vcpu && vcpu->vm->state != VM_RUNNING)
+    if (vcpu && !vm_is_running(vcpu->vm))
         unload_unless(NULL);
+    park_here();
     bool more = turn();
     uint64_t now = clock_now_ns();
     struct vcpu *next = sched_pick(now);
     unload_unless(next);
+    if (!next && !more && !(is_boot_cpu() && vm_all_ended()))
+        next = idle(now);
     if (next)
         run_vcpu(next);
-    else if (!more && !(is_boot_cpu() && vm_all_ended()))
-        idle(now);
 }
 
 /* What creating the VMs has left in this CPU. */
@@ -285,9 +304,9 @@ void loop_run(void)
 
 _Noreturn void loop_join(void)
 {
-    big_lock_take();
     timer_join();
     sched_join();
+    park_enter();
     for (;;)
         loop_once();
 }
@@ -298,5 +317,5 @@ void loop_service(void)
         return;
     uint64_t now = clock_now_ns();
     timer_set(&serial_timer, now + SERVICE_WINDOW_NS);
-    idle(now);
+    sleep(now);
 }

@@ -5,11 +5,11 @@
  *
  * Interrupts are taken at VM exits, at the top of a turn and in idle only, and
  * handlers just record. Nothing waits in here: a vCPU that has to wait sleeps and
- * others run. All of it is under the big lock.
+ * others run. At the top of a turn, in a guest and in idle a CPU holds no lock.
  *
- * Devices, the tick and the end of the run are the boot CPU's; a VM's device work
- * is done by the CPU whose queue has the VM's first vCPU, so that this vCPU is not
- * inside its guest meanwhile.
+ * Disks, the tick and the end of the run are the boot CPU's; a VM's device work is done
+ * by any CPU that can have the VM's first vCPU, so that this one is not inside its
+ * guest meanwhile.
  */
 #ifndef HV_LOOP_H
 #define HV_LOOP_H

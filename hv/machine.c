@@ -7,6 +7,7 @@
 #include "hv/bootmem.h"
 #include "hv/cpu.h"
 #include "hv/guest.h"
+#include "hv/locks.h"
 #include "hv/machine.h"
 #include "hv/sched.h"
 #include "hv/telemetry.h"
@@ -23,11 +24,12 @@
 #define POOL_WORDS 4u
 
 static struct {
+    struct spinlock lock;
     bool seeded;
     struct rng rng;            /* seeded runs */
     uint64_t pool[POOL_WORDS]; /* the others: everything drawn so far, mixed */
     uint64_t draws;
-} entropy;
+} entropy = { .lock = SPINLOCK(RANK_ENTROPY) };
 
 void *machine_frame_map(pfn_t frame)
 {
@@ -61,7 +63,6 @@ void *machine_dma_alloc(size_t size, hpa_t *address)
 
 void machine_vcpu_wake(struct mm_vcpu *vcpu)
 {
-    vcpu->waiting = MM_WAIT_NONE;
     sched_wake((struct vcpu *)vcpu);
 }
 
@@ -117,19 +118,25 @@ static void pool_draw(uint8_t *bytes, size_t size)
     memset(&key, 0, sizeof(key));
 }
 
-void machine_entropy(void *bytes, size_t size)
+static void seeded_draw(uint8_t *at, size_t size)
 {
-    if (!entropy.seeded) {
-        pool_draw(bytes, size);
-        return;
-    }
-    for (uint8_t *at = bytes; size;) {
+    while (size) {
         uint64_t word = rng_next(&entropy.rng);
         size_t part = size < sizeof(word) ? size : sizeof(word);
         memcpy(at, &word, part);
         at += part;
         size -= part;
     }
+}
+
+void machine_entropy(void *bytes, size_t size)
+{
+    spin_lock(&entropy.lock);
+    if (entropy.seeded)
+        seeded_draw(bytes, size);
+    else
+        pool_draw(bytes, size);
+    spin_unlock(&entropy.lock);
 }
 
 void machine_init(bool seeded, uint64_t seed)

@@ -142,7 +142,7 @@ _Noreturn void main(struct boot_info *info)
     power_init(hpa(info->rsdp));
     virtualization_start(host); /* the vendor's, or a line naming what is missing */
     interrupts_start(info);     /* APICs and clock */
-    cpus_start(info);           /* the other CPUs; the big lock is ours from here on */
+    cpus_start(info);           /* the other CPUs, which wait for loop_run() */
     memory_start(host);         /* the memory core takes over what is left */
     swap_start(host);           /* disks, swap area */
     sched_init(host->slice_ms);

@@ -237,15 +237,18 @@ static bool stos_advance(struct vcpu *vcpu, const struct decoded *d)
     return left == 0;
 }
 
+/* Read and written back in one go, as far as other vCPUs can see. */
 static void carry_out(struct vcpu *vcpu, const struct decoded *d, uint64_t address, bool lost)
 {
     uint64_t memory = 0;
+    vm_lock(vcpu->vm);
     if (reads_memory(d))
         memory = lost ? size_mask(d->size) : device_read(vcpu, address, d->size);
     memory &= size_mask(d->size);
     uint64_t result = compute(vcpu, d, memory);
     if (writes_memory(d) && !lost)
         device_write(vcpu, address, d->size, result & size_mask(d->size));
+    vm_unlock(vcpu->vm);
     if (d->op == DECODE_XCHG)
         register_write(vcpu, d, memory);
     else if (!d->to_memory && d->op != DECODE_CMP && d->op != DECODE_TEST)

@@ -187,7 +187,7 @@ static bool msr_write(struct vcpu *vcpu, const struct msr *msr, uint64_t value)
 static void msr_refuse(struct vcpu *vcpu, const struct msr *msr)
 {
     if (!msr)
-        vcpu->vm->unknown_msr_count++;
+        __atomic_fetch_add(&vcpu->vm->unknown_msr_count, 1, __ATOMIC_RELAXED);
     seam_exception(vcpu, VECTOR_GP, true, 0);
 }
 

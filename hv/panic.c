@@ -19,11 +19,13 @@
 #define BACKTRACE_MAX 32u
 #define MOVES_MAX     8u
 #define REASON_MAX    256u
+#define STOP_TRIES    5000000u /* a second or less */
 
 extern uint8_t hv_image_start[], hv_image_end[];
 
 #define NOBODY (~0u)
 static unsigned dying = NOBODY; /* index of the CPU */
+static unsigned stopped;        /* other CPUs that have */
 
 static const char *const exception_names[32] = {
     "divide error",
@@ -109,6 +111,7 @@ static _Noreturn void finish(const char *reason)
 
 static _Noreturn void stop_here(void)
 {
+    __atomic_fetch_add(&stopped, 1, __ATOMIC_RELEASE);
     for (;;)
         __asm__ volatile("cli; hlt");
 }
@@ -120,13 +123,28 @@ void panic_check(void)
         stop_here();
 }
 
+/* Bounded: a CPU that does not even take an NMI is left to itself. */
+static void stop_others(void)
+{
+    cpus_stop_others();
+    for (unsigned i = 0; i < STOP_TRIES; i++) {
+        if (__atomic_load_n(&stopped, __ATOMIC_ACQUIRE) + 1 >= cpu_count())
+            break;
+        __builtin_ia32_pause();
+    }
+    log_seize();
+    if (cpu_count() > 1)
+        log_error("  %u of %u other CPUs have stopped", __atomic_load_n(&stopped, __ATOMIC_RELAXED),
+                  cpu_count() - 1);
+}
+
 static void begin(void)
 {
     __asm__ volatile("cli");
     unsigned who = NOBODY;
     if (__atomic_compare_exchange_n(&dying, &who, cpu_this()->index, false, __ATOMIC_RELAXED,
                                     __ATOMIC_RELAXED)) {
-        cpus_stop_others();
+        stop_others();
     } else if (who != cpu_this()->index) {
         stop_here();
     } else {

@@ -1,6 +1,7 @@
 #include "hv/report.h"
 #include "drivers/clock.h"
 #include "hv/loop.h"
+#include "hv/park.h"
 #include "hv/telemetry.h"
 #include "hv/timer.h"
 #include "hv/vm.h"
@@ -21,7 +22,7 @@ static unsigned vms_running(void)
 {
     unsigned count = 0;
     for (unsigned i = 0; i < vm_table_count; i++)
-        count += vm_table[i].state == VM_RUNNING;
+        count += vm_is_running(&vm_table[i]);
     return count;
 }
 
@@ -47,7 +48,9 @@ void report_start(void)
 void report_audit(void)
 {
     char first[TEXT_MAX] = "";
+    park_others();
     unsigned found = mm_audit(first, sizeof(first));
+    park_release();
     if (found && !violations)
         memcpy(first_violation, first, sizeof(first));
     violations += found;

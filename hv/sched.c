@@ -3,7 +3,7 @@
 #include "drivers/lapic.h"
 #include "hv/cpu.h"
 #include "hv/cpus.h"
-#include "hv/guest.h"
+#include "hv/locks.h"
 #include "hv/timer.h"
 #include "hv/vm.h"
 
@@ -13,14 +13,15 @@
 
 /* By CPU. */
 static struct queue {
+    struct spinlock lock;
     struct list_node vcpus;
     unsigned vcpu_count;
     struct vcpu *current;     /* whose slice it is */
     uint64_t virtual_time;    /* pass of the last vCPU chosen */
     struct timer slice_timer; /* makes a running guest exit when its slice is over */
-    bool slice_over;
+    bool slice_over;          /* its CPU's alone, as the next one */
     unsigned slice_count;
-} queues[CPU_MAX];
+} __attribute__((aligned(64))) queues[CPU_MAX];
 static uint64_t slice_ns;
 
 static struct vcpu *vcpu_of(struct list_node *node)
@@ -44,14 +45,36 @@ void sched_join(void)
 void sched_init(uint32_t slice_ms)
 {
     slice_ns = (uint64_t)(slice_ms ? slice_ms : 1) * 1000000u;
-    for (unsigned i = 0; i < CPU_MAX; i++)
+    for (unsigned i = 0; i < CPU_MAX; i++) {
+        queues[i].lock = SPINLOCK(RANK_RUN_QUEUE);
         list_init(&queues[i].vcpus);
+    }
     sched_join();
+}
+
+/* ---- queues ------------------------------------------------------------------- */
+
+/* Locks the queue that the vCPU is in. */
+static struct queue *lock_queue_of(const struct vcpu *vcpu)
+{
+    for (;;) {
+        unsigned cpu = __atomic_load_n(&vcpu->cpu, __ATOMIC_RELAXED);
+        spin_lock(&queues[cpu].lock);
+        if (__atomic_load_n(&vcpu->cpu, __ATOMIC_RELAXED) == cpu)
+            return &queues[cpu];
+        spin_unlock(&queues[cpu].lock);
+    }
+}
+
+static void lock_both(struct queue *a, struct queue *b)
+{
+    spin_lock(a < b ? &a->lock : &b->lock);
+    spin_lock(a < b ? &b->lock : &a->lock);
 }
 
 static void queue_add(unsigned cpu, struct vcpu *vcpu)
 {
-    vcpu->cpu = cpu;
+    __atomic_store_n(&vcpu->cpu, cpu, __ATOMIC_RELAXED);
     list_append(&queues[cpu].vcpus, &vcpu->run_link);
     queues[cpu].vcpu_count++;
 }
@@ -79,23 +102,54 @@ void sched_add(struct vcpu *vcpu, uint32_t cpu_shares)
 
 void sched_remove(struct vcpu *vcpu)
 {
-    struct queue *queue = &queues[vcpu->cpu];
+    struct queue *queue = lock_queue_of(vcpu);
     queue_remove(vcpu);
     if (queue->current == vcpu)
         queue->current = NULL;
+    spin_unlock(&queue->lock);
 }
 
-bool sched_is_runnable(struct vcpu *vcpu)
+static bool is_runnable(struct vcpu *vcpu)
 {
-    if (vcpu->vm->state != VM_RUNNING || vcpu->mm.waiting != MM_WAIT_NONE)
+    if (!vm_is_running(vcpu->vm) || mm_vcpu_waiting(&vcpu->mm) != MM_WAIT_NONE)
         return false;
-    if (vcpu->init_requested)
-        return true;
-    if (vcpu->parked)
-        return vcpu->startup_page >= 0;
-    if (vcpu->halted && dev_lapic_pending(vm_lapic(vcpu)) >= 0)
-        vcpu->halted = false;
-    return !vcpu->halted;
+    return vcpu_has_news(vcpu) || vcpu_rest(vcpu) == VCPU_RUNS;
+}
+
+/* It is in memory, or with this CPU. The queue it is in is locked. */
+static bool is_free(const struct vcpu *vcpu)
+{
+    return vcpu->on == VCPU_ON_NONE || vcpu->on == cpu_this()->index;
+}
+
+static void own(struct vcpu *vcpu, unsigned cpu)
+{
+    __atomic_store_n(&vcpu->on, cpu, __ATOMIC_SEQ_CST);
+}
+
+enum sched_claim sched_claim(struct vcpu *vcpu)
+{
+    enum sched_claim answer = SCHED_TAKEN;
+    struct queue *queue = lock_queue_of(vcpu);
+    if (vm_is_running(vcpu->vm) && is_free(vcpu)) {
+        answer = vcpu->on == VCPU_ON_NONE ? SCHED_CLAIMED : SCHED_OURS;
+        own(vcpu, cpu_this()->index);
+    }
+    spin_unlock(&queue->lock);
+    return answer;
+}
+
+void sched_give_back(struct vcpu *vcpu)
+{
+    own(vcpu, VCPU_ON_NONE);
+}
+
+bool sched_is_elsewhere(struct vcpu *vcpu)
+{
+    struct queue *queue = lock_queue_of(vcpu);
+    bool elsewhere = !is_free(vcpu);
+    spin_unlock(&queue->lock);
+    return elsewhere;
 }
 
 /* ---- between CPUs ------------------------------------------------------------- */
@@ -103,7 +157,7 @@ bool sched_is_runnable(struct vcpu *vcpu)
 static unsigned runnable_count(struct queue *queue)
 {
     unsigned count = 0;
-    list_for_each(node, &queue->vcpus) count += sched_is_runnable(vcpu_of(node));
+    list_for_each(node, &queue->vcpus) count += is_runnable(vcpu_of(node));
     return count;
 }
 
@@ -114,14 +168,14 @@ static struct vcpu *movable(struct queue *queue)
     list_for_each(node, &queue->vcpus)
     {
         struct vcpu *vcpu = vcpu_of(node);
-        if (vcpu->on == VCPU_ON_NONE && vcpu != queue->current && sched_is_runnable(vcpu) &&
+        if (vcpu->on == VCPU_ON_NONE && vcpu != queue->current && is_runnable(vcpu) &&
             (!best || vcpu->pass < best->pass))
             best = vcpu;
     }
     return best;
 }
 
-/* Keeps the distance to the virtual time of its queue. */
+/* Keeps the distance to the virtual time of its queue. Both queues are locked. */
 static void pull(struct vcpu *vcpu, unsigned to)
 {
     uint64_t from_time = queues[vcpu->cpu].virtual_time;
@@ -131,47 +185,68 @@ static void pull(struct vcpu *vcpu, unsigned to)
     queue_add(to, vcpu);
 }
 
+static unsigned count_movable(struct queue *queue)
+{
+    spin_lock(&queue->lock);
+    unsigned count = movable(queue) ? runnable_count(queue) : 0;
+    spin_unlock(&queue->lock);
+    return count;
+}
+
+static unsigned count_own(struct queue *queue)
+{
+    spin_lock(&queue->lock);
+    unsigned count = runnable_count(queue);
+    spin_unlock(&queue->lock);
+    return count;
+}
+
 /* Takes a vCPU from the queue with the most runnable ones, when those are more
  * than this CPU's own. */
-static void balance(struct queue *own)
+static void balance(struct queue *mine)
 {
-    unsigned most = runnable_count(own);
-    if (most && ++own->slice_count % BALANCE_SLICES)
+    unsigned most = count_own(mine);
+    if (most && ++mine->slice_count % BALANCE_SLICES)
         return;
-    struct vcpu *chosen = NULL;
+    struct queue *from = NULL;
     for (unsigned i = 0; i < cpu_count(); i++) {
-        unsigned count = &queues[i] == own ? 0 : runnable_count(&queues[i]);
-        struct vcpu *vcpu = count > most ? movable(&queues[i]) : NULL;
-        if (!vcpu)
+        unsigned count = &queues[i] == mine ? 0 : count_movable(&queues[i]);
+        if (count <= most)
             continue;
-        chosen = vcpu;
+        from = &queues[i];
         most = count;
     }
-    if (chosen)
-        pull(chosen, cpu_this()->index);
+    if (!from)
+        return;
+    lock_both(mine, from);
+    struct vcpu *vcpu = movable(from);
+    if (vcpu)
+        pull(vcpu, cpu_this()->index);
+    spin_unlock(&from->lock);
+    spin_unlock(&mine->lock);
 }
 
-static bool wake_one_idle(void)
+static void wake_one_idle(void)
 {
     for (unsigned i = 0; i < cpu_count(); i++)
-        if (cpu_get(i)->idle) {
-            cpus_wake(cpu_get(i));
-            return true;
-        }
-    return false;
+        if (cpus_wake(cpu_get(i)))
+            return;
 }
 
+/* The news are out before it is looked at who has the vCPU: a CPU that takes it
+ * after that sees them before it enters the guest, and one that has it gets the
+ * interrupt, at the latest in the guest. The same with a CPU about to idle. */
 void sched_wake(struct vcpu *vcpu)
 {
-    vcpu->quiet = false;
+    __atomic_store_n(&vcpu->news, true, __ATOMIC_SEQ_CST);
     if (cpu_count() == 1)
         return;
-    struct cpu *home = cpu_get(vcpu->cpu);
-    if (guest_is_inside(vcpu))
-        lapic_send_interrupt(home->apic_id, IRQ_VECTOR_WAKE);
-    else if (home->idle)
-        cpus_wake(home);
-    else
+    unsigned on = __atomic_load_n(&vcpu->on, __ATOMIC_SEQ_CST);
+    if (on == cpu_this()->index)
+        return;
+    if (on != VCPU_ON_NONE)
+        lapic_send_interrupt(cpu_get(on)->apic_id, IRQ_VECTOR_WAKE);
+    else if (!cpus_wake(cpu_get(__atomic_load_n(&vcpu->cpu, __ATOMIC_RELAXED))))
         wake_one_idle();
 }
 
@@ -183,25 +258,21 @@ static struct vcpu *lowest_pass(struct queue *queue)
     list_for_each(node, &queue->vcpus)
     {
         struct vcpu *vcpu = vcpu_of(node);
-        if (!sched_is_runnable(vcpu)) {
+        if (!is_runnable(vcpu)) {
             /* Catches up when it wakes. */
             if (vcpu->pass < queue->virtual_time)
                 vcpu->pass = queue->virtual_time;
             continue;
         }
-        if (!best || vcpu->pass < best->pass)
+        if (is_free(vcpu) && (!best || vcpu->pass < best->pass))
             best = vcpu;
     }
     return best;
 }
 
-struct vcpu *sched_pick(uint64_t now)
+/* Chooses and takes it. The queue is locked. */
+static struct vcpu *choose(struct queue *queue, uint64_t now)
 {
-    struct queue *queue = &queues[cpu_this()->index];
-    if (queue->current && !queue->slice_over && sched_is_runnable(queue->current))
-        return queue->current;
-    if (cpu_count() > 1)
-        balance(queue);
     struct vcpu *vcpu = queue->current = lowest_pass(queue);
     if (!vcpu) {
         timer_cancel(&queue->slice_timer);
@@ -214,11 +285,38 @@ struct vcpu *sched_pick(uint64_t now)
         queue->virtual_time = vcpu->pass;
     queue->slice_over = false;
     timer_set(&queue->slice_timer, now + slice_ns);
+    own(vcpu, cpu_this()->index);
     return vcpu;
 }
 
+static struct vcpu *keep_current(struct queue *queue)
+{
+    struct vcpu *vcpu = queue->current;
+    if (!vcpu || queue->slice_over || !is_runnable(vcpu) || !is_free(vcpu))
+        return NULL;
+    own(vcpu, cpu_this()->index);
+    return vcpu;
+}
+
+struct vcpu *sched_pick(uint64_t now)
+{
+    struct queue *queue = &queues[cpu_this()->index];
+    spin_lock(&queue->lock);
+    struct vcpu *vcpu = keep_current(queue);
+    if (!vcpu && cpu_count() > 1) {
+        spin_unlock(&queue->lock);
+        balance(queue);
+        spin_lock(&queue->lock);
+    }
+    if (!vcpu)
+        vcpu = choose(queue, now);
+    spin_unlock(&queue->lock);
+    return vcpu;
+}
+
+/* By whoever has it. */
 void sched_charge(struct vcpu *vcpu, uint64_t ns)
 {
     vcpu->run_ns += ns;
-    vcpu->pass += (ns >> 10) * vcpu->stride;
+    __atomic_fetch_add(&vcpu->pass, (ns >> 10) * vcpu->stride, __ATOMIC_RELAXED);
 }

@@ -5,13 +5,13 @@
 
 uint64_t seam_now_ns(struct vm *vm)
 {
-    vm->seam.time_count++;
+    __atomic_fetch_add(&vm->seam.time_count, 1, __ATOMIC_RELAXED);
     return clock_now_ns();
 }
 
 uint64_t seam_tsc(struct vcpu *vcpu)
 {
-    vcpu->vm->seam.time_count++;
+    __atomic_fetch_add(&vcpu->vm->seam.time_count, 1, __ATOMIC_RELAXED);
     return x86_rdtsc() + vcpu_ops->get(vcpu, STATE_TSC_OFFSET);
 }
 
@@ -33,19 +33,19 @@ void seam_set_tsc_adjust(struct vcpu *vcpu, uint64_t value)
 
 void seam_interrupt(struct vcpu *vcpu, uint8_t vector)
 {
-    vcpu->vm->seam.interrupt_count++;
+    __atomic_fetch_add(&vcpu->vm->seam.interrupt_count, 1, __ATOMIC_RELAXED);
     vcpu_ops->inject(vcpu, vector, false, false, 0);
 }
 
 void seam_interrupt_return(struct vcpu *vcpu, uint8_t vector)
 {
-    vcpu->vm->seam.interrupt_count--;
+    __atomic_fetch_sub(&vcpu->vm->seam.interrupt_count, 1, __ATOMIC_RELAXED);
     dev_lapic_return(vm_lapic(vcpu), vector);
 }
 
 void seam_exception(struct vcpu *vcpu, uint8_t vector, bool has_error, uint32_t error)
 {
-    vcpu->vm->seam.exception_count++;
+    __atomic_fetch_add(&vcpu->vm->seam.exception_count, 1, __ATOMIC_RELAXED);
     vcpu_ops->inject(vcpu, vector, true, has_error, error);
 }
 

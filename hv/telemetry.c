@@ -3,6 +3,7 @@
 #include "drivers/serial.h"
 #include "hv/boot_info.h"
 #include "hv/cpu.h"
+#include "hv/locks.h"
 #include "hv/loop.h"
 #include "hv/mitigations.h"
 #include "hv/telemetry_record.h"
@@ -24,6 +25,7 @@ static const char *const device_names[] = { BALLOON_COUNTERS(DEVICE_NAME_OF) };
 
 bool record_active;
 struct json record_json;
+static struct spinlock record_lock = SPINLOCK(RANK_RECORD);
 static struct timer sample_timer;
 static uint64_t sample_ns, sequence, skipped_count;
 uint64_t record_events_skipped;
@@ -37,9 +39,16 @@ static void send(const char *bytes, size_t size)
 
 void record_begin(const char *kind)
 {
+    spin_lock(&record_lock);
     json_begin(&record_json, send);
     json_string(&record_json, "record", kind);
     json_number(&record_json, "t", clock_now_ns() / 1000);
+}
+
+void record_end(void)
+{
+    json_end(&record_json);
+    spin_unlock(&record_lock);
 }
 
 /* ---- counters -------------------------------------------------------------------- */
@@ -91,22 +100,20 @@ static void put_vm_work(const struct vm *vm)
 static const char *state_name(const struct vm *vm)
 {
     const struct vcpu *vcpu = &vm->vcpus[0];
-    if (vm->state != VM_RUNNING)
+    if (!vm_is_running(vm))
         return "ended";
-    if (vcpu->mm.waiting != MM_WAIT_NONE)
+    if (mm_vcpu_waiting(&vcpu->mm) != MM_WAIT_NONE)
         return "waiting";
-    return vcpu->halted ? "halted" : "running";
+    return vcpu_rest(vcpu) == VCPU_RUNS ? "running" : "halted";
 }
 
-static void put_vm_sample(const struct vm *vm)
+static void put_vm_sample(const struct vm *vm, const uint64_t *values)
 {
-    uint64_t values[MM_VM_COUNTER_COUNT];
-    vm_counters(vm, values);
     json_object(&record_json, NULL);
     json_number(&record_json, "id", vm->index);
     json_string(&record_json, "name", vm_name(vm));
     json_string(&record_json, "state", state_name(vm));
-    json_string(&record_json, "wait", mm_wait_name(vm->vcpus[0].mm.waiting));
+    json_string(&record_json, "wait", mm_wait_name(mm_vcpu_waiting(&vm->vcpus[0].mm)));
     json_string(&record_json, "driver",
                 mm_balloon_state_name((enum mm_balloon_state)values[MM_VM_balloon_state]));
     put_vm_work(vm);
@@ -140,10 +147,16 @@ static void put_cpus(void)
     json_array_end(&record_json);
 }
 
+/* The core's counters are taken before the record is begun: its locks are outer ones.
+ * What other CPUs count meanwhile is each figure as it was at some moment. */
 static void sample(void)
 {
+    static uint64_t vm_values[CONFIG_VM_MAX][MM_VM_COUNTER_COUNT];
     uint64_t values[MM_HOST_COUNTER_COUNT];
     mm_host_counters(values);
+    for (unsigned i = 0; i < vm_table_count; i++)
+        if (has_started(&vm_table[i]))
+            vm_counters(&vm_table[i], vm_values[i]);
     peak_metadata = larger(peak_metadata, values[MM_HOST_metadata_ppm]);
     peak_table = larger(peak_table, values[MM_HOST_table_ppm]);
     record_begin("sample");
@@ -159,9 +172,9 @@ static void sample(void)
     json_array(&record_json, "vms");
     for (unsigned i = 0; i < vm_table_count; i++)
         if (has_started(&vm_table[i]))
-            put_vm_sample(&vm_table[i]);
+            put_vm_sample(&vm_table[i], vm_values[i]);
     json_array_end(&record_json);
-    json_end(&record_json);
+    record_end();
 }
 
 /* A sample that would have to wait for the line is left out: the guests' time is
@@ -293,7 +306,7 @@ void telemetry_start(const struct boot_info *boot, uint64_t memory)
     for (unsigned i = 0; i < vm_table_count; i++)
         put_vm_start(&vm_table[i]);
     json_array_end(&record_json);
-    json_end(&record_json);
+    record_end();
     sample_ns =
         (uint64_t)(boot->config.host.sample_ms ? boot->config.host.sample_ms : 1) * 1000000u;
     timer_init(&sample_timer, sample_due, NULL);
@@ -304,7 +317,7 @@ void telemetry_start(const struct boot_info *boot, uint64_t memory)
         record_begin("event");
         json_string(&record_json, "event", "vm_start");
         json_string(&record_json, "vm", vm_name(&vm_table[i]));
-        json_end(&record_json);
+        record_end();
     }
 }
 
@@ -340,13 +353,12 @@ static void put_result(const struct telemetry_result *result)
     json_object_end(&record_json);
 }
 
-static void put_end_host(void)
+static void put_end_host(const uint64_t *values)
 {
-    uint64_t values[MM_HOST_COUNTER_COUNT], configured = 0;
+    uint64_t configured = 0;
     for (unsigned i = 0; i < vm_table_count; i++)
         if (has_started(&vm_table[i]))
             configured += vm_table[i].config->memory >> PAGE_SHIFT;
-    mm_host_counters(values);
     json_number(&record_json, "configured", configured);
     json_number(&record_json, "managed", values[MM_HOST_frames_managed]);
     json_object(&record_json, "host");
@@ -376,15 +388,17 @@ void telemetry_end(const struct telemetry_result *result)
 {
     if (!record_active)
         return;
+    uint64_t values[MM_HOST_COUNTER_COUNT];
     timer_cancel(&sample_timer);
     sample();
+    mm_host_counters(values);
     record_begin("end");
     put_result(result);
-    put_end_host();
+    put_end_host(values);
     json_array(&record_json, "vms");
     for (unsigned i = 0; i < vm_table_count; i++)
         put_end_vm(&vm_table[i]);
     json_array_end(&record_json);
-    json_end(&record_json);
+    record_end();
     record_active = false;
 }

@@ -24,7 +24,7 @@ void telemetry_memory_event(enum mm_event_kind kind, const char *vm, uint64_t a,
     if (!record_active)
         return;
     if (is_frequent(kind) && serial_room(SERIAL_TELEMETRY) < RECORD_SAMPLE_ROOM / 2) {
-        record_events_skipped++;
+        __atomic_fetch_add(&record_events_skipped, 1, __ATOMIC_RELAXED);
         return;
     }
     switch (kind) {
@@ -61,7 +61,7 @@ void telemetry_memory_event(enum mm_event_kind kind, const char *vm, uint64_t a,
     case MM_EVENT_KIND_COUNT:
         return;
     }
-    json_end(&record_json);
+    record_end();
 }
 
 void telemetry_vm_end(const struct vm *vm)
@@ -72,7 +72,7 @@ void telemetry_vm_end(const struct vm *vm)
     record_put_verdict(vm);
     json_number(&record_json, "checked", vm->checked);
     json_number(&record_json, "mismatched", vm->mismatched);
-    json_end(&record_json);
+    record_end();
 }
 
 void telemetry_device(const struct vm *vm, const char *device, const char *reason)
@@ -82,5 +82,5 @@ void telemetry_device(const struct vm *vm, const char *device, const char *reaso
     event_begin("device", vm_name(vm));
     json_string(&record_json, "device", device);
     json_string(&record_json, "reason", reason);
-    json_end(&record_json);
+    record_end();
 }

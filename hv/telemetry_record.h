@@ -17,8 +17,10 @@ extern bool record_active;             /* between the start and the end record *
 extern struct json record_json;        /* the writer all records go through */
 extern uint64_t record_events_skipped; /* left out because the line was full */
 
-/* Opens a record of that kind with the time in it; json_end() sends it. */
+/* Opens a record of that kind with the time in it, and sends it. In between this CPU has
+ * the lock of all records (RANK_RECORD). */
 void record_begin(const char *kind);
+void record_end(void);
 /* Reason and status of a VM that has ended or was refused. */
 void record_put_verdict(const struct vm *vm);
 

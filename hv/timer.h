@@ -5,8 +5,12 @@
  *
  * Invariant: an armed timer is on the list, the list is sorted by deadline, and
  * equal deadlines fire in the order they were set. Timers fire from the CPU loop
- * (timer_run), never from an interrupt, on the CPU that armed them last. Locks: the
- * big lock; a timer may be moved or cancelled from any CPU.
+ * (timer_run), never from an interrupt, on the CPU that armed them last.
+ *
+ * Locks: each list has one. A timer may be moved or cancelled from any CPU, by one at
+ * a time: its owner sees to that. It fires with no lock held, so that one that is just
+ * being cancelled elsewhere may fire all the same: what fires looks, under the lock of
+ * its owner, whether it is due.
  */
 #ifndef HV_TIMER_H
 #define HV_TIMER_H
@@ -23,6 +27,7 @@
 struct timer {
     struct list_node link;
     uint64_t deadline; /* clock_now_ns() */
+    unsigned cpu;      /* whose list it is on, or was */
     void (*fire)(struct timer *timer, uint64_t now);
     void *context;
 };
@@ -40,9 +45,6 @@ bool timer_is_armed(const struct timer *timer);
 /* Fires everything that is due; a timer may set itself again, and fires at most
  * once a call. */
 void timer_run(uint64_t now);
-
-/* The earliest deadline, or TIMER_NEVER. */
-uint64_t timer_next(void);
 
 /* Programs the local APIC timer for the earliest deadline, when it changed. */
 void timer_arm(void);

@@ -98,6 +98,14 @@ struct walk_path {
 #define VCPU_NO_EVENT 0xffffffffu
 #define VCPU_ON_NONE  0xffffffffu
 
+/* Why it does not execute, apart from waits for memory. */
+enum vcpu_rest {
+    VCPU_RUNS,
+    VCPU_HALTED, /* until an interrupt */
+    VCPU_DEAF,   /* halted with interrupts off: until an NMI or INIT */
+    VCPU_PARKED  /* waits for a start-up message */
+};
+
 struct vcpu {
     struct mm_vcpu mm;      /* the core's part; first, so that mm_vcpu -> vcpu is a cast */
     struct vm *vm;
@@ -111,20 +119,36 @@ struct vcpu {
     uint64_t tsc_adjust;    /* IA32_TSC_ADJUST: a part of STATE_TSC_OFFSET */
     uint64_t cr2;           /* the guest's; run() loads and stores it */
 
-    bool halted;
-    /* Messages of other vCPUs (hv/dev_lapic.c), taken before the next entry. */
-    bool parked;            /* waits for a start-up message */
-    bool init_requested;
-    int startup_page;       /* -1: none */
-    unsigned cpu;           /* whose run queue it is in */
-    unsigned on;            /* the CPU that may hold some of its state, or VCPU_ON_NONE */
+    /* Written by the CPU that has the vCPU, read by others. */
+    uint8_t rest;           /* enum vcpu_rest */
+    bool nmi_pending;       /* requested, and not delivered yet */
     bool quiet;             /* the last exit has changed nothing but its registers: it can go on
                              * at once, with no interrupt to deliver (hv/loop.c) */
+    /* Written by anybody. */
+    bool news;              /* set after something that may concern it: hv/sched.h */
+    uint32_t messages;      /* of other vCPUs: hv/dev_lapic_message.c */
+    unsigned cpu;           /* whose run queue it is in */
+    unsigned on;            /* the CPU that has it, or VCPU_ON_NONE: hv/sched.h */
     uint64_t pass, stride;  /* stride scheduling, hv/sched.c */
     uint64_t run_ns;
     uint64_t exits[EXIT_KIND_COUNT];
     struct list_node run_link;
 };
+
+static inline enum vcpu_rest vcpu_rest(const struct vcpu *vcpu)
+{
+    return (enum vcpu_rest)__atomic_load_n(&vcpu->rest, __ATOMIC_SEQ_CST);
+}
+
+static inline void vcpu_set_rest(struct vcpu *vcpu, enum vcpu_rest rest)
+{
+    __atomic_store_n(&vcpu->rest, (uint8_t)rest, __ATOMIC_SEQ_CST);
+}
+
+static inline bool vcpu_has_news(const struct vcpu *vcpu)
+{
+    return __atomic_load_n(&vcpu->news, __ATOMIC_ACQUIRE);
+}
 
 /*
  * Chosen once at boot. None blocks; all run with interrupts off.

@@ -15,6 +15,8 @@
 
 struct vm vm_table[CONFIG_VM_MAX];
 unsigned vm_table_count;
+static struct spinlock end_lock = SPINLOCK(RANK_END);
+static struct spinlock reap_lock = SPINLOCK(RANK_REAP); /* tried, never waited for */
 
 const char *vm_name(const struct vm *vm)
 {
@@ -30,27 +32,40 @@ struct lapic *vm_lapic(const struct vcpu *vcpu)
 
 void vm_end(struct vm *vm, enum vm_end end, const char *format, ...)
 {
-    if (vm->state != VM_RUNNING)
-        return;
-    va_list args;
-    va_start(args, format);
-    fmt_vprint(vm->reason, sizeof(vm->reason), format, args);
-    va_end(args);
-    vm->end = end;
-    vm->state = VM_ENDING;
+    spin_lock(&end_lock);
+    bool first = vm->state == VM_RUNNING;
+    if (first) {
+        va_list args;
+        va_start(args, format);
+        fmt_vprint(vm->reason, sizeof(vm->reason), format, args);
+        va_end(args);
+        vm->end = end;
+        __atomic_store_n(&vm->state, VM_ENDING, __ATOMIC_RELEASE);
+    }
+    spin_unlock(&end_lock);
+    for (unsigned i = 0; first && i < vm->vcpu_count; i++)
+        __atomic_store_n(&vm->vcpus[i].news, true, __ATOMIC_SEQ_CST);
+}
+
+/* Its timers may still be about to fire elsewhere: they look at the state, under the
+ * lock, and do nothing after this. */
+static void close_devices(struct vm *vm)
+{
+    vm_lock(vm);
+    vm->closed = true;
+    dev_uart_flush(vm);
+    dev_balloon_destroy(vm);
     for (unsigned i = 0; i < vm->vcpu_count; i++)
-        vm->vcpus[i].quiet = false;
+        dev_lapic_destroy(&vm->vcpus[i]);
+    mm_vm_counters(vm->mm, vm->last_counters);
+    vm_unlock(vm);
 }
 
 /* The first step after the end: what is left to say, and the last counters. */
 static void vm_close(struct vm *vm)
 {
-    vm->closed = true;
-    dev_uart_flush(vm);
-    dev_balloon_destroy(vm);
-    mm_vm_counters(vm->mm, vm->last_counters);
+    close_devices(vm);
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
-        dev_lapic_destroy(&vm->vcpus[i]);
         sched_remove(&vm->vcpus[i]);
         vcpu_ops->destroy(&vm->vcpus[i]);
         if (cpu_this()->holds == &vm->vcpus[i])
@@ -65,45 +80,66 @@ static void vm_close(struct vm *vm)
     telemetry_vm_end(vm);
 }
 
-static bool is_elsewhere(const struct vm *vm)
+static bool is_elsewhere(struct vm *vm)
 {
     for (unsigned i = 0; i < vm->vcpu_count; i++)
-        if (vm->vcpus[i].on != VCPU_ON_NONE && vm->vcpus[i].on != cpu_this()->index)
+        if (sched_is_elsewhere(&vm->vcpus[i]))
+            return true;
+    return false;
+}
+
+/* A step of taking the VM down. */
+static void take_down(struct vm *vm)
+{
+    if (!vm->closed && is_elsewhere(vm)) {
+        guest_kick(vm); /* whoever leaves last comes by here */
+        return;
+    }
+    if (!vm->closed)
+        vm_close(vm);
+    if (!mm_vm_destroy(vm->mm))
+        return;
+    vm->mm = NULL;
+    __atomic_store_n(&vm->state, vm->end == VM_END_NONE ? VM_REFUSED : VM_ENDED, __ATOMIC_RELEASE);
+}
+
+static enum vm_state state_of(const struct vm *vm)
+{
+    return __atomic_load_n(&vm->state, __ATOMIC_ACQUIRE);
+}
+
+static bool is_ending(void)
+{
+    for (unsigned i = 0; i < vm_table_count; i++)
+        if (state_of(&vm_table[i]) == VM_ENDING)
             return true;
     return false;
 }
 
 void vm_reap(void)
 {
-    for (unsigned i = 0; i < vm_table_count; i++) {
-        struct vm *vm = &vm_table[i];
-        if (vm->state != VM_ENDING)
-            continue;
-        if (!vm->closed && is_elsewhere(vm)) {
-            guest_kick(vm); /* whoever leaves last comes by here */
-            continue;
-        }
-        if (!vm->closed)
-            vm_close(vm);
-        if (!mm_vm_destroy(vm->mm))
-            continue;
-        vm->mm = NULL;
-        vm->state = vm->end == VM_END_NONE ? VM_REFUSED : VM_ENDED;
-    }
+    if (!is_ending() || !spin_try_lock(&reap_lock))
+        return; /* whoever has the lock does it */
+    for (unsigned i = 0; i < vm_table_count; i++)
+        if (state_of(&vm_table[i]) == VM_ENDING)
+            take_down(&vm_table[i]);
+    spin_unlock(&reap_lock);
 }
 
 bool vm_all_ended(void)
 {
     for (unsigned i = 0; i < vm_table_count; i++)
-        if (vm_table[i].state == VM_RUNNING || vm_table[i].state == VM_ENDING)
+        if (state_of(&vm_table[i]) == VM_RUNNING || state_of(&vm_table[i]) == VM_ENDING)
             return false;
     return true;
 }
 
+/* Messages first: hv/dev_lapic_message.c. */
 bool vm_is_parked(const struct vm *vm)
 {
     for (unsigned i = 0; i < vm->vcpu_count; i++)
-        if (!vm->vcpus[i].parked || vm->vcpus[i].init_requested || vm->vcpus[i].startup_page >= 0)
+        if (__atomic_load_n(&vm->vcpus[i].messages, __ATOMIC_SEQ_CST) ||
+            vcpu_rest(&vm->vcpus[i]) < VCPU_DEAF)
             return false;
     return true;
 }
@@ -114,12 +150,14 @@ bool vm_is_good(const struct vm *vm)
            vm->mismatched == 0;
 }
 
-void vm_counters(const struct vm *vm, uint64_t values[MM_VM_COUNTER_COUNT])
+void vm_counters(struct vm *vm, uint64_t values[MM_VM_COUNTER_COUNT])
 {
+    vm_lock(vm);
     if (vm->mm && !vm->closed)
         mm_vm_counters(vm->mm, values);
     else
         memcpy(values, vm->last_counters, sizeof(vm->last_counters));
+    vm_unlock(vm);
 }
 
 /* ---- creation --------------------------------------------------------------- */
@@ -188,8 +226,7 @@ static bool vm_create_vcpus(struct vm *vm)
     for (unsigned i = 0; i < vm->config->vcpus && i < VM_VCPU_MAX; i++) {
         struct vcpu *vcpu = &vm->vcpus[i];
         vcpu->vm = vm;
-        vcpu->startup_page = -1;
-        vcpu->parked = i > 0;
+        vcpu->rest = i > 0 ? VCPU_PARKED : VCPU_RUNS;
         mm_vcpu_init(&vcpu->mm, vm->mm, i);
         if (!vcpu_ops->create(vcpu))
             return false;
@@ -244,6 +281,7 @@ void vm_create_all(const struct boot_info *boot)
     for (unsigned i = 0; i < vm_table_count; i++) {
         vm_table[i].index = i;
         vm_table[i].config = &boot->config.vms[i];
+        vm_table[i].lock = SPINLOCK(RANK_DEVICES);
     }
     for (unsigned i = 0; i < vm_table_count; i++)
         vm_create(&vm_table[i], boot);

@@ -10,6 +10,10 @@
  *
  * A VM ends once, with the first reason given; everything about it that the
  * telemetry shows afterwards was copied when it ended.
+ *
+ * Locks: vm->lock for its devices. RUNNING -> ENDING happens under a lock of its own,
+ * so that the core may end a VM with its locks held; what follows is done by one CPU
+ * at a time, when no CPU has one of its vCPUs any more.
  */
 #ifndef HV_VM_H
 #define HV_VM_H
@@ -21,6 +25,7 @@
 #include "hv/dev_legacy.h"
 #include "hv/dev_uart.h"
 #include "hv/dev_virtio.h"
+#include "hv/locks.h"
 #include "hv/seam.h"
 #include "hv/vcpu.h"
 
@@ -44,8 +49,8 @@ enum vm_end {
 struct vm {
     unsigned index; /* in the configuration */
     const struct config_vm *config;
-    struct mm_vm *mm; /* NULL unless RUNNING or ENDING */
-    enum vm_state state;
+    struct mm_vm *mm;    /* NULL unless RUNNING or ENDING */
+    enum vm_state state; /* vm_is_running() */
     enum vm_end end;
     uint8_t status;             /* VM_END_STATUS: what the guest wrote */
     char reason[VM_REASON_MAX]; /* why it was refused or how it ended, for people */
@@ -57,6 +62,7 @@ struct vm {
     /* Grows when translations were revoked: hv/guest.h. */
     uint64_t flush_generation;
 
+    struct spinlock lock; /* RANK_DEVICES: what follows, and timers of lapics */
     struct seam seam;
     struct uart uart;
     struct ioapic ioapic;
@@ -65,9 +71,25 @@ struct vm {
     struct balloon balloon;
 
     uint64_t checked, mismatched; /* pages, as its workload reports them */
-    uint64_t unknown_msr_count, unknown_port_count, unknown_mmio_count;
+    uint64_t unknown_msr_count, unknown_port_count, unknown_mmio_count, refused_smi_count;
     uint64_t last_counters[MM_VM_COUNTER_COUNT]; /* as it ended */
 };
+
+static inline void vm_lock(struct vm *vm)
+{
+    spin_lock(&vm->lock);
+}
+
+static inline void vm_unlock(struct vm *vm)
+{
+    spin_unlock(&vm->lock);
+}
+
+/* Nobody has ended it so far. */
+static inline bool vm_is_running(const struct vm *vm)
+{
+    return __atomic_load_n(&vm->state, __ATOMIC_ACQUIRE) == VM_RUNNING;
+}
 
 extern struct vm vm_table[CONFIG_VM_MAX];
 extern unsigned vm_table_count; /* VMs configured */
@@ -77,7 +99,7 @@ extern unsigned vm_table_count; /* VMs configured */
 void vm_create_all(const struct boot_info *boot);
 
 /* The VM must not run again. Only the first call has an effect; its memory is
- * given back later, by vm_reap(). */
+ * given back later, by vm_reap(). Any CPU, under any lock. */
 void vm_end(struct vm *vm, enum vm_end end, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -88,7 +110,7 @@ void vm_reap(void);
 /* No VM runs or is being taken down. */
 bool vm_all_ended(void);
 
-/* None of its vCPUs will run again. */
+/* None of its vCPUs will run again by itself or for another one. */
 bool vm_is_parked(const struct vm *vm);
 
 /* Ended by itself with status 0 and no page differed. */
@@ -98,6 +120,6 @@ const char *vm_name(const struct vm *vm);
 struct lapic *vm_lapic(const struct vcpu *vcpu);
 
 /* The core's counters of the VM: now, or as they were when it ended. */
-void vm_counters(const struct vm *vm, uint64_t values[MM_VM_COUNTER_COUNT]);
+void vm_counters(struct vm *vm, uint64_t values[MM_VM_COUNTER_COUNT]);
 
 #endif
