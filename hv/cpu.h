@@ -24,7 +24,7 @@ enum cpu_ist { CPU_IST_NMI = 1, CPU_IST_DOUBLE_FAULT, CPU_IST_MACHINE_CHECK, CPU
 #define CPU_IST_STACK_SIZE 8192u
 #define CPU_MAX            CONFIG_CPU_MAX
 
-enum cpu_state { CPU_STARTING, CPU_READY, CPU_ONLINE, CPU_FAILED };
+enum cpu_state { CPU_STARTING, CPU_MEETING, CPU_READY, CPU_ONLINE, CPU_FAILED };
 
 /* What trap_common (hv/traps.asm) leaves on the stack. */
 struct trap_frame {

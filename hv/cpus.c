@@ -8,6 +8,7 @@
 #include "hv/loop.h"
 #include "hv/mitigations.h"
 #include "hv/paging.h"
+#include "hv/tsc.h"
 #include "hv/vcpu.h"
 #include "hv/x86.h"
 #include "lib/assert.h"
@@ -79,6 +80,10 @@ static _Noreturn void arrive(void)
 {
     struct cpu *cpu = joining;
     bool ok = join(cpu);
+    if (ok) {
+        __atomic_store_n(&cpu->state, CPU_MEETING, __ATOMIC_RELEASE);
+        ok = tsc_follow();
+    }
     __atomic_store_n(&cpu->state, ok ? CPU_READY : CPU_FAILED, __ATOMIC_RELEASE);
     if (!ok)
         park();
@@ -159,6 +164,16 @@ static unsigned call_all(uint64_t page)
     return startup->drawn < startup->limit ? startup->drawn : startup->limit;
 }
 
+/* The new CPU's state, as soon as it is a later one, or after some time. */
+static enum cpu_state await_state_after(const struct cpu *cpu, enum cpu_state state)
+{
+    uint64_t since = clock_now_ns();
+    while (__atomic_load_n(&cpu->state, __ATOMIC_ACQUIRE) <= state &&
+           clock_now_ns() - since < JOIN_NS)
+        __builtin_ia32_pause();
+    return __atomic_load_n(&cpu->state, __ATOMIC_ACQUIRE);
+}
+
 /* Gives the CPU that drew `number` what it needs and lets it in. */
 static void let_in(unsigned number)
 {
@@ -172,11 +187,9 @@ static void let_in(unsigned number)
     cpu->outside = true; /* until it comes into its loop */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     startup->stacks[number] = (uint64_t)(stack + STACK_BYTES);
-    uint64_t since = clock_now_ns();
-    while (__atomic_load_n(&cpu->state, __ATOMIC_ACQUIRE) == CPU_STARTING &&
-           clock_now_ns() - since < JOIN_NS)
-        __builtin_ia32_pause();
-    if (cpu->state == CPU_READY)
+    if (await_state_after(cpu, CPU_STARTING) == CPU_MEETING)
+        tsc_lead(cpu);
+    if (await_state_after(cpu, CPU_MEETING) == CPU_READY)
         cpu_add(cpu);
     else
         log_warn("cpus: CPU %u %s", cpu->index,

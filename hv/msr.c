@@ -2,7 +2,6 @@
 #include "hv/vm.h"
 #include "hv/x86.h"
 
-#define MSR_TSC           0x010u
 #define MSR_PLATFORM_ID   0x017u
 #define MSR_APIC_BASE     0x01bu
 #define MSR_SMI_COUNT     0x034u

@@ -59,6 +59,7 @@
 #define PTE_NX      (1ull << 63)
 #define PTE_ADDRESS 0x000ffffffffff000ull
 
+#define MSR_TSC               0x010u
 #define MSR_FEATURE_CONTROL   0x03au
 #define MSR_SPEC_CTRL         0x048u
 #define MSR_PRED_CMD          0x049u
