@@ -189,6 +189,15 @@ static void deliver_interrupt(struct vcpu *vcpu)
     seam_interrupt(vcpu, (uint8_t)vector);
 }
 
+/* Before interrupts: an NMI has the higher priority (SDM volume 3, table 6-2). */
+static void deliver_nmi(struct vcpu *vcpu)
+{
+    if (!vcpu->nmi_pending || !vcpu_ops->can_nmi(vcpu))
+        return;
+    vcpu->nmi_pending = false;
+    seam_nmi(vcpu);
+}
+
 static bool ends_turn(enum exit_kind kind)
 {
     return kind == EXIT_INTERRUPT || kind == EXIT_TIMER || kind == EXIT_PAUSE;
@@ -210,6 +219,7 @@ static bool prepare(struct vcpu *vcpu)
     __atomic_store_n(&vcpu->news, false, __ATOMIC_SEQ_CST);
     if (!vm_is_running(vcpu->vm) || mm_vcpu_waiting(&vcpu->mm) != MM_WAIT_NONE || !is_awake(vcpu))
         return false;
+    deliver_nmi(vcpu);
     deliver_interrupt(vcpu);
     timer_arm(); /* the guest may have set its timer */
     return true;
@@ -223,7 +233,7 @@ static void run_vcpu(struct vcpu *vcpu)
     cpu_this()->holds = vcpu;
     vcpu->quiet = false;
     for (unsigned i = 0; i < EXITS_PER_TURN; i++) {
-        if ((!vcpu->quiet || vcpu_has_news(vcpu)) && !prepare(vcpu))
+        if ((!vcpu->quiet || vcpu->nmi_pending || vcpu_has_news(vcpu)) && !prepare(vcpu))
             break;
         vcpu->quiet = true; /* until the exit says otherwise */
         vcpu_ops->run(vcpu);

@@ -43,6 +43,12 @@ void seam_interrupt_return(struct vcpu *vcpu, uint8_t vector)
     dev_lapic_return(vm_lapic(vcpu), vector);
 }
 
+void seam_nmi(struct vcpu *vcpu)
+{
+    __atomic_fetch_add(&vcpu->vm->seam.interrupt_count, 1, __ATOMIC_RELAXED);
+    vcpu_ops->inject(vcpu, VECTOR_NMI, true, false, 0);
+}
+
 void seam_exception(struct vcpu *vcpu, uint8_t vector, bool has_error, uint32_t error)
 {
     __atomic_fetch_add(&vcpu->vm->seam.exception_count, 1, __ATOMIC_RELAXED);

@@ -28,6 +28,8 @@ void seam_interrupt(struct vcpu *vcpu, uint8_t vector);
  * requested again, as if the CPU had not accepted it. (Exceptions on top of an
  * interrupt are handled one after the other: SDM volume 3, table 6-5.) */
 void seam_interrupt_return(struct vcpu *vcpu, uint8_t vector);
+/* Only when can_nmi(). */
+void seam_nmi(struct vcpu *vcpu);
 void seam_exception(struct vcpu *vcpu, uint8_t vector, bool has_error, uint32_t error);
 void seam_page_fault(struct vcpu *vcpu, uint64_t address, uint32_t error);
 

@@ -137,6 +137,7 @@ static void reset_real(struct vcpu *vcpu, uint8_t page)
     svm->event = 0;
     svm->cr4_mce = 0;
     svm->triple_fault = false;
+    svm->nmi = NMI_NONE;
     svm->generation = 0; /* its ASID went with the old control block */
     memset(vcpu->regs, 0, sizeof(vcpu->regs));
     vcpu->regs[REG_RDX] = x86_cpuid(1, 0).eax;
@@ -254,6 +255,10 @@ static void inject(struct vcpu *vcpu, uint8_t vector, bool exception, bool has_e
     /* In real mode exceptions push no error code. */
     if (has_error && !(svm->vmcb->cr0 & CR0_PE))
         has_error = false;
+    if (type == EVENT_TYPE_NMI) {
+        svm->nmi = NMI_HANDLED;
+        svm->vmcb->intercept3 |= INTERCEPT_IRET;
+    }
     svm->event = EVENT_VALID | type << 8 | vector;
     if (has_error)
         svm->event |= EVENT_ERROR_CODE | (uint64_t)error << EVENT_ERROR_SHIFT;
@@ -266,6 +271,29 @@ static bool can_interrupt(struct vcpu *vcpu)
     bool able = !svm->event && (vmcb->rflags & RFLAGS_IF) && !(vmcb->shadow & SHADOW_ACTIVE);
     window_ask(vmcb, !able);
     return able;
+}
+
+/* The exit comes before the IRET. The next one after it is good for an NMI; where the
+ * handler has interrupts off, as the gate leaves them, the window of interrupts makes
+ * one at once, when the IRET lets them in. */
+static bool can_nmi(struct vcpu *vcpu)
+{
+    struct svm *svm = vcpu->vendor;
+    struct vmcb *vmcb = svm->vmcb;
+    if (svm->nmi == NMI_IRET && vmcb->rip != svm->iret_rip)
+        svm->nmi = NMI_NONE;
+    bool able = !svm->event && svm->nmi == NMI_NONE && !(vmcb->shadow & SHADOW_ACTIVE);
+    if (!able && svm->nmi != NMI_HANDLED && !(vmcb->rflags & RFLAGS_IF))
+        window_ask(vmcb, true);
+    return able;
+}
+
+void svm_nmi_iret(struct vcpu *vcpu)
+{
+    struct svm *svm = vcpu->vendor;
+    svm->vmcb->intercept3 &= ~INTERCEPT_IRET;
+    svm->nmi = NMI_IRET;
+    svm->iret_rip = svm->vmcb->rip;
 }
 
 const struct vcpu_ops svm_ops = {
@@ -282,5 +310,6 @@ const struct vcpu_ops svm_ops = {
     .skip = svm_skip,
     .inject = inject,
     .can_interrupt = can_interrupt,
+    .can_nmi = can_nmi,
     .dump = svm_dump,
 };

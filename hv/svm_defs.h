@@ -37,6 +37,7 @@
 #define INTERCEPT_CR0_SEL  (1u << 5) /* writes to CR0 that change more than TS and MP */
 #define INTERCEPT_RDPMC    (1u << 15)
 #define INTERCEPT_CPUID    (1u << 18)
+#define INTERCEPT_IRET     (1u << 20)
 #define INTERCEPT_INVD     (1u << 22)
 #define INTERCEPT_HLT      (1u << 24)
 #define INTERCEPT_INVLPGA  (1u << 26)
@@ -77,6 +78,7 @@
     X(0x065, CR0_SEL_WRITE)                                                                        \
     X(0x06f, RDPMC)                                                                                \
     X(0x072, CPUID)                                                                                \
+    X(0x074, IRET)                                                                                 \
     X(0x076, INVD)                                                                                 \
     X(0x078, HLT)                                                                                  \
     X(0x07a, INVLPGA)                                                                              \

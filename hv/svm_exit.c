@@ -181,6 +181,7 @@ static const struct reason reasons[SVM_EXIT_LISTED] = {
     [SVM_EXIT_VINTR] = { true, EXIT_WINDOW, NULL },
     [SVM_EXIT_RDPMC] = { true, EXIT_EXCEPTION, decode_rdpmc },
     [SVM_EXIT_CPUID] = { true, EXIT_CPUID, decode_cpuid },
+    [SVM_EXIT_IRET] = { true, EXIT_AGAIN, svm_nmi_iret },
     [SVM_EXIT_INVD] = { true, EXIT_CACHE, decode_cache },
     [SVM_EXIT_HLT] = { true, EXIT_HLT, decode_hlt },
     [SVM_EXIT_INVLPGA] = { true, EXIT_UNDEFINED, NULL },

@@ -48,6 +48,10 @@ struct svm {
     bool triple_fault;   /* an exception while delivering a double fault */
     uint64_t event;      /* to deliver at the next entry, in EVENTINJ's format; 0: none */
     uint64_t cr4_mce;    /* CR4.MCE as the guest set it; really it is always on */
+    /* An NMI is being handled, until its IRET (15.20: the processor does not keep
+     * count of injected ones). */
+    enum { NMI_NONE, NMI_HANDLED, NMI_IRET } nmi;
+    uint64_t iret_rip;   /* NMI_IRET: where it is; it has not been executed while RIP is that */
     unsigned cpu;        /* where its ASID is from */
     uint64_t generation; /* of that ASID; 0: it has none */
     uint64_t dr[4];
@@ -78,6 +82,8 @@ void svm_state_set(struct vcpu *vcpu, enum vcpu_state what, uint64_t value);
 
 /* svm.c */
 void svm_skip(struct vcpu *vcpu);
+/* The guest is about to execute the IRET that ends the handling of an NMI. */
+void svm_nmi_iret(struct vcpu *vcpu);
 
 /* svm_exit.c: fills vcpu->exit after an exit. */
 void svm_exit_decode(struct vcpu *vcpu);

@@ -1,5 +1,5 @@
 /*
- * A virtual CPU, without a vendor: its registers, what an exit was, and the ten
+ * A virtual CPU, without a vendor: its registers, what an exit was, and the
  * functions a vendor provides (struct vcpu_ops). Each vendor has files of its own
  * that fill them in; hv/vcpu.c chooses. hv/exit.c reads exits and knows no vendor.
  */
@@ -40,7 +40,7 @@ enum vcpu_state {
 enum exit_kind {
     EXIT_INTERRUPT,      /* host interrupt: vector in `vector` (already acknowledged);
                           * 0: it has been recorded */
-    EXIT_WINDOW,         /* the vCPU can take an interrupt now */
+    EXIT_WINDOW,         /* the vCPU can take an interrupt, or an NMI, now */
     EXIT_NESTED_FAULT,   /* nested table violation: gpa, access */
     EXIT_NESTED_BAD,     /* nested table misconfiguration: gpa */
     EXIT_CPUID,
@@ -184,6 +184,9 @@ struct vcpu_ops {
                    uint32_t error);
     /* Interruptible now? When not, asks for an EXIT_WINDOW. */
     bool (*can_interrupt)(struct vcpu *vcpu);
+    /* Can an NMI be delivered now (no other one is being handled)? When not, asks for
+     * an exit soon after it can. */
+    bool (*can_nmi)(struct vcpu *vcpu);
     /* The control block in readable lines, for a dump. */
     void (*dump)(struct vcpu *vcpu);
 };

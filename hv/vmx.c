@@ -308,7 +308,7 @@ static void run(struct vcpu *vcpu)
     vmx_exit_decode(vcpu);
     vmx->last_kind = (uint8_t)vcpu->exit.kind;
     if (vcpu->exit.kind == EXIT_WINDOW)
-        proc_set(vmx, vmx->proc & ~PROC_INTERRUPT_WINDOW);
+        proc_set(vmx, vmx->proc & ~(PROC_INTERRUPT_WINDOW | PROC_NMI_WINDOW));
 }
 
 static uint64_t get(struct vcpu *vcpu, enum vcpu_state what)
@@ -379,6 +379,17 @@ static bool can_interrupt(struct vcpu *vcpu)
     return able;
 }
 
+/* 26.3.1.5; some processors do not inject under STI's shadow either. */
+static bool can_nmi(struct vcpu *vcpu)
+{
+    struct vmx *vmx = vcpu->vendor;
+    vmx_make_current(vcpu);
+    bool able = !vmx->event &&
+                !(vmread(VMCS_GUEST_BLOCKING) & (BLOCKING_STI | BLOCKING_MOV_SS | BLOCKING_NMI));
+    proc_set(vmx, able ? vmx->proc & ~PROC_NMI_WINDOW : vmx->proc | PROC_NMI_WINDOW);
+    return able;
+}
+
 static void dump(struct vcpu *vcpu)
 {
     vmx_make_current(vcpu);
@@ -399,5 +410,6 @@ const struct vcpu_ops vmx_ops = {
     .skip = vmx_skip,
     .inject = inject,
     .can_interrupt = can_interrupt,
+    .can_nmi = can_nmi,
     .dump = dump,
 };

@@ -148,6 +148,7 @@ static const struct {
     [REASON_EXTERNAL_INTERRUPT] = { true, EXIT_INTERRUPT, decode_interrupt },
     [REASON_TRIPLE_FAULT] = { true, EXIT_TRIPLE_FAULT, NULL },
     [REASON_INTERRUPT_WINDOW] = { true, EXIT_WINDOW, NULL },
+    [REASON_NMI_WINDOW] = { true, EXIT_WINDOW, NULL },
     [REASON_TASK_SWITCH] = { true, EXIT_TASK_SWITCH, NULL },
     [REASON_CPUID] = { true, EXIT_CPUID, NULL },
     [REASON_GETSEC] = { true, EXIT_UNDEFINED, NULL },

@@ -26,7 +26,7 @@ struct control {
 static const struct control pin_controls[] = {
     { PIN_EXTERNAL_INTERRUPT, REQUIRED, "external-interrupt exiting" },
     { PIN_NMI, REQUIRED, "NMI exiting" },
-    { PIN_VIRTUAL_NMI, WANTED, "virtual NMIs" },
+    { PIN_VIRTUAL_NMI, REQUIRED, "virtual NMIs" },
     { PIN_TIMER, WANTED, "preemption timer" },
     { 0 },
 };
