@@ -4,11 +4,25 @@ flush that does not reach the other processor is noticed.
 import os
 
 from cases_hostile import image
-from harness import Case, console_says, ended, host, verified, vm
+from harness import (Case, console_says, ended, host, host_counter, verified, vm, vm_counter)
 
 FLUSH = host("32M", duration="60s") + vm("flush", "rounds=100", memory="8M", vcpus=2,
                                          image=image("smp_flush"))
 RETURN = b"\xc3"
+# mov $0x10, %ecx; xor %edx, %edx; mov $0x1000000, %eax; wrmsr; ret: sets the time stamp
+# counter of whatever processor executes it.
+SET_TSC = b"\xb9\x10\x00\x00\x00\x31\xd2\xb8\x00\x00\x00\x01\x0f\x30\xc3"
+POSITIVE = lambda value: value > 0
+# More content than memory, of every kind, in guests on two processors; one has two itself.
+ALL_TIERS = (host("19M") +
+             vm("clone1", "workload=clones seed=1 ws=4M rounds=1", memory="12M", share_group="g") +
+             vm("clone2", "workload=clones seed=2 ws=4M rounds=1", memory="12M", share_group="g") +
+             vm("fill", "workload=fill seed=4 ws=7M rounds=1", memory="12M") +
+             vm("both", "vcpus=2 rounds=1 seed=3", memory="8M", vcpus=2, image=image("smp")))
+# The loop's memory is taken while it executes: only a kick makes its processor flush.
+LOOP = (host("20M", "compress", duration="12s") +
+        vm("spin", "fill=1", memory="8M", image=image("spin")) +
+        vm("victim", "workload=fill seed=1 ws=8M rounds=1", memory="12M"))
 
 
 def kicked(run):
@@ -26,6 +40,24 @@ def all_entered(run):
 
 
 CASES = [
+    Case("two processors, all tiers", ALL_TIERS,
+         [verified("clone1", "clone2", "fill", "both"), all_entered, kicked] +
+         [host_counter(f"freed_{tier}", POSITIVE, "positive")
+          for tier in ("share", "compress", "swap")], cpus=2),
+    Case("two processors, a loop with interrupts off", LOOP,
+         [verified("victim", pages=2000), ended("spin", "duration"), all_entered, kicked,
+          vm_counter("spin", "pool", POSITIVE, "positive")],
+         result="failed: .*spin.*", cpus=2),
+    Case("NMIs between processors", host("32M", duration="60s") +
+         vm("nmi", memory="8M", vcpus=2, image=image("nmi")),
+         [verified("nmi", pages=25), all_entered, console_says(r"nmi: .* 0 wrong"),
+          console_says(r"an SMI was sent")], cpus=2),
+    Case("time stamp counters out of step", host("32M") +
+         vm("fill", "workload=fill seed=1 ws=2M rounds=1", memory="8M") +
+         vm("other", "workload=fill seed=1 ws=2M rounds=1", memory="8M"),
+         [verified("fill", "other"), all_entered,
+          console_says(r"time stamp counter of CPU 1 is -\d+ to -\d+ ticks ahead: set")],
+         cpus=2, cpu="corei7_haswell_4770", planted=("mitigations_cpu_init", SET_TSC)),
     Case("a guest on two processors",
          host("19M", "compress swap") + vm("both", "vcpus=2 rounds=1 seed=3", memory="16M", vcpus=2,
                                            image=image("smp")),
