@@ -98,13 +98,15 @@ void machine_event(enum mm_event_kind kind, struct mm_vm *vm, uint64_t a, uint64
 /* ---- a round --------------------------------------------------------------------------- */
 
 static struct mm_vm *vms[THREADS];
-static struct mm_vcpu vcpus[THREADS];
+static struct {
+    struct mm_vcpu mm;
+} __attribute__((aligned(64))) vcpus[THREADS]; /* two share no cache line */
 static unsigned ready, go;
 
 static void *touch_all(void *number)
 {
     this_cpu = (unsigned)(uintptr_t)number;
-    struct mm_vcpu *vcpu = &vcpus[this_cpu];
+    struct mm_vcpu *vcpu = &vcpus[this_cpu].mm;
     __atomic_fetch_add(&ready, 1, __ATOMIC_ACQ_REL);
     while (!__atomic_load_n(&go, __ATOMIC_ACQUIRE))
         sched_yield();
@@ -126,7 +128,7 @@ static void make_vms(void)
                                        .vcpu_count = 1 };
         if (mm_vm_create(&config, &vms[i], NULL) != MM_ADMIT_OK)
             panic("a VM is refused\n");
-        mm_vcpu_init(&vcpus[i], vms[i], 0);
+        mm_vcpu_init(&vcpus[i].mm, vms[i], 0);
     }
 }
 

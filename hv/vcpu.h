@@ -133,7 +133,7 @@ struct vcpu {
     uint64_t run_ns;
     uint64_t exits[EXIT_KIND_COUNT];
     struct list_node run_link;
-};
+} __attribute__((aligned(64))); /* two that fault at once share no cache line */
 
 static inline enum vcpu_rest vcpu_rest(const struct vcpu *vcpu)
 {

@@ -31,6 +31,7 @@
 #define SHARED_DRAWS 256u
 #define CACHE_FRAMES 32u
 #define CACHE_BATCH  16u
+#define LINE_FRAMES  (64u / sizeof(struct frame)) /* descriptors in a cache line */
 /* Plenty: so many free frames on the general list, and this part of all. */
 #define PLENTY_LEAST 1024u
 #define PLENTY_PART  8u
@@ -173,21 +174,37 @@ static void cache_shrink(struct cache *cache, uint32_t keep)
     update_plenty();
 }
 
+static bool on_one_line(uint32_t a, uint32_t b)
+{
+    return a / LINE_FRAMES == b / LINE_FRAMES;
+}
+
+/* Off the list, in its order: a batch, and what else of the last descriptor's line
+ * follows, so that two CPUs do not write in one line with every other frame. */
+static uint32_t take_batch(uint32_t taken[CACHE_FRAMES])
+{
+    uint32_t count = 0;
+    while (count < CACHE_BATCH ||
+           (count < CACHE_FRAMES && on_one_line(f.lists[0], taken[count - 1]))) {
+        taken[count] = f.lists[0];
+        list_take(taken[count++]);
+    }
+    return count;
+}
+
 /* True when there is one now. */
 static bool cache_fill(struct cache *cache)
 {
+    uint32_t taken[CACHE_FRAMES];
     spin_lock(&f.lock);
-    uint32_t more = f.plenty ? CACHE_BATCH : 0;
-    cache->count = more;
-    /* The list's first one is the first to be given out. */
-    while (more > 0) {
-        uint32_t index = f.lists[0];
-        list_take(index);
-        cache->indices[--more] = index;
-    }
+    uint32_t count = f.plenty ? take_batch(taken) : 0;
     update_plenty();
     spin_unlock(&f.lock);
-    return cache->count > 0;
+    /* The list's first one is the first to be given out. */
+    cache->count = count;
+    for (uint32_t i = 0; i < count; i++)
+        cache->indices[count - 1 - i] = taken[i];
+    return count > 0;
 }
 
 static struct cache *my_cache(void)
