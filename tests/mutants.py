@@ -7,7 +7,9 @@ to notice first, until one fails. A change that no test notices has survived; th
 table then has to say why. Exit status 0 when at least 95 % of all changes are
 noticed and each of the others is explained.
 
-    tests/mutants.py [--only TEXT] [--jobs N] [--keep] [--result FILE]
+    tests/mutants.py [--only TEXT] [--part FIRST-LAST] [--jobs N] [--keep] [--result FILE]
+
+--part takes so many of the table, counted from 1: a long run in parts.
 
 A mutant in the table is
 
@@ -43,7 +45,7 @@ FIRST = {"mm/entry.c": ["test_entry"], "mm/frame.c": ["test_frame"], "mm/hash.c"
          "mm/codec_decode.c": ["test_codec"], "mm/codec_decode_fast.c": ["test_codec"],
          "mm/aead.c": ["test_aead"], "mm/chacha20.c": ["test_aead"], "mm/poly1305.c": ["test_aead"],
          "mm/swap.c": ["test_swap"], "mm/swap_books.c": ["test_swap"],
-         "mm/swap_open.c": ["test_swap_open"],
+         "mm/swap_open.c": ["test_swap_open"], "mm/clean.c": ["test_clean"],
          "mm/swap_read.c": ["test_swap", "test_swap_damage"],
          "mm/swap_write.c": ["test_swap", "test_swap_damage"],
          "mm/pin.c": ["test_pin"], "mm/pagein.c": ["test_swapping"], "mm/vm.c": ["test_admission"],
@@ -199,12 +201,15 @@ def report(mutants, verdicts, result):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="mutants whose file or text contains this")
+    parser.add_argument("--part", default="1-9999", help="FIRST-LAST, counted from 1")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--result")
     arguments = parser.parse_args()
     mutants = [m for m in read_table(os.path.join(ROOT, "tests/mutants.txt"))
                if arguments.only in m["file"] + ": " + m["what"]]
+    first, last = map(int, arguments.part.split("-"))
+    mutants = mutants[first - 1:last]
     present = {os.path.basename(p)[:-2] for p in glob.glob(os.path.join(ROOT, "tests/host/*.c"))}
     tests = [t for t in TESTS if t in present]
     needed = sorted({t for m in mutants for t in order_of(m, tests)} & present)

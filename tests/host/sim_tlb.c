@@ -68,11 +68,26 @@ void sim_leave(unsigned cpu)
     sim.cpus[cpu].inside = NULL;
 }
 
+/* P3: until the flush, what CPUs have cached leads to memory that is still theirs. */
+static void check_before_flush(const struct sim_vm *vm)
+{
+    for (unsigned i = 0; i < sim.settings.cpus; i++)
+        for (unsigned n = 0; n < SIM_TLB_SIZE; n++) {
+            const struct sim_translation *t = &sim.cpus[i].tlb[n];
+            const struct frame *frame = t->valid ? frame_at(pfn(t->pfn)) : NULL;
+            if (frame && t->slot == vm->slot && sim.cpus[i].seen[vm->slot] == vm->generation)
+                sim_check(frame->kind == FRAME_PRIVATE || frame->kind == FRAME_SHARED,
+                          "P3: %s gfn %#x: frame %#x is free or reused before the flush", vm->name,
+                          t->gfn, t->pfn);
+        }
+}
+
 void sim_tlb_flush(struct mm_vm *core)
 {
     if (!mm_vm_context(core))
         return; /* never ran */
     struct sim_vm *vm = sim_vm_of(core);
+    check_before_flush(vm);
     /* Until the kick arrives, guests on other CPUs go on. */
     sim_meanwhile();
     vm->generation++;

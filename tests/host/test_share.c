@@ -5,16 +5,23 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "mm/core.h"
+#include "mm/nested.h"
+#include "mm/pageout.h"
 #include "mm/share.h"
+#include "mm/swap.h"
 #include "tests/host/homes.h"
 
 static struct sim_vm *one, *two;
+
+static bool no_dirty_bits;
 
 static void start(unsigned cpus, unsigned interleave, uint16_t salt_one, uint16_t salt_two)
 {
     struct sim_settings settings;
     struct mm_vm_config config;
     sim_settings_default(&settings, 31);
+    settings.core.accessed_dirty = !no_dirty_bits;
     settings.frames = 900;
     settings.cpus = cpus;
     settings.interleave = interleave;
@@ -236,6 +243,120 @@ static void writes_during_the_scan(void **state)
     sim_verify(one);
     sim_verify(two);
     sim_stop();
+}
+
+/* The same where every cached translation of a page allows to write to it. */
+static void writes_without_dirty_bits(void **state)
+{
+    no_dirty_bits = true;
+    writes_during_the_scan(state);
+    no_dirty_bits = false;
+}
+
+static unsigned last_writes;
+
+/* Whatever a translation cached on another CPU still allows is done with it just
+ * before the flush that ends it. */
+static void write_then_flush(struct mm_vm *core)
+{
+    struct sim_vm *vm = sim_vm_of(core);
+    for (uint32_t g = 0; g < 8; g++)
+        for (unsigned v = 0; v < 2; v++) {
+            struct sim_vcpu *vcpu = &vm->vcpus[v];
+            struct sim_translation t;
+            if (vcpu->cpu == sim.cpu || sim.cpus[vcpu->cpu].inside != vcpu ||
+                !sim_cached(vcpu, g, &t) || !(t.access & MM_WRITE) || !t.dirty)
+                continue;
+            uint64_t value = ++last_writes;
+            memcpy((uint8_t *)sim_frame(t.pfn) + 512, &value, sizeof value);
+            memcpy(sim_shadow(vm, g) + 512, &value, sizeof value);
+        }
+    sim_tlb_flush(core);
+    /* And those who are back read again at once what is there. */
+    for (uint32_t g = 0; g < 8; g++)
+        for (unsigned v = 0; v < 2; v++) {
+            struct sim_vcpu *vcpu = &vm->vcpus[v];
+            uint32_t frame;
+            if (sim.cpus[vcpu->cpu].inside == vcpu)
+                sim_translate(vcpu->cpu, vm, g, MM_READ, &frame);
+        }
+}
+
+static void a_write_before_each_flush(void **state)
+{
+    (void)state;
+    last_writes = 0;
+    for (unsigned bits = 0; bits < 2; bits++) {
+        no_dirty_bits = bits;
+        start(4, 0, 7, 7);
+        sim_hooks.flush = write_then_flush;
+        for (unsigned round = 0; round < 30; round++) {
+            for (uint32_t g = 0; g < 8; g++) {
+                sim_write(one, g, SIM_COMMON, round);
+                sim_write(two, g, SIM_COMMON, round);
+            }
+            sim_roll_floor(&one->vcpus[0]);
+            sim_roll_floor(&two->vcpus[0]);
+            for (uint32_t g = 0; g < 8; g++) {
+                sim_write(one, g, SIM_COMMON, round);
+                sim_write(two, g, SIM_COMMON, round);
+            }
+            for (unsigned i = 0; i < 60; i++) {
+                sim_enter(&one->vcpus[0]);
+                sim_enter(&two->vcpus[0]);
+                sim_pump();
+                sim_oracle(i % 4 == 0);
+            }
+            sim_verify(one);
+            sim_verify(two);
+        }
+        sim_stop();
+    }
+    no_dirty_bits = false;
+    assert_true(last_writes > 100);
+}
+
+/* Pages a merged page out by hand, while another CPU has it cached. */
+static void page_out_while_read(uint32_t page)
+{
+    struct sim_vcpu *reader = &one->vcpus[1];
+    struct pageout batch = { .vm = one->core };
+    struct leaf leaf;
+    uint32_t frame;
+    assert_int_equal(homes_of(one, page), HOME_SHARED);
+    sim_enter(reader);
+    assert_true(sim_translate(reader->cpu, one, page, MM_READ, &frame));
+    sim.cpu = 0;
+    SIM_CORE(nested_lock(one->core, gfn(page), NESTED_LOOK, &leaf));
+    SIM_CORE(assert_true(pageout_shared(&leaf, &batch)));
+    SIM_CORE(nested_unlock(&leaf));
+    sim_oracle(false);
+    SIM_CORE(swap_write_flush());
+    while (sim_disk_complete())
+        ;
+    sim_oracle(false);
+    assert_int_equal(homes_of(one, page), HOME_COUNTED);
+}
+
+/* Nothing cached leads to a merged frame when its last sharer has left and it is free. */
+static void sharers_leave_while_read(void **state)
+{
+    (void)state;
+    for (unsigned tier = MM_TIER_COMPRESS; tier <= MM_TIER_SWAP; tier++)
+        for (uint32_t sharers = 1; sharers <= 3; sharers++) {
+            start(2, 0, 7, 7);
+            core.config.tiers[MM_TIER_COMPRESS] = tier == MM_TIER_COMPRESS;
+            for (uint32_t g = 0; g < 3; g++)
+                sim_write(one, g, SIM_TEXT, 5);
+            scan();
+            for (uint32_t g = sharers; g < 3; g++)
+                sim_write_word(one, g, 8, g);
+            for (uint32_t g = 0; g < sharers; g++)
+                page_out_while_read(g);
+            assert_int_equal(frame_kind_count(FRAME_SHARED), 0);
+            sim_verify(one);
+            sim_stop();
+        }
 }
 
 /* Two vCPUs of one VM on one merged page: no stale copy is ever read. */
@@ -471,14 +592,25 @@ static void switched_off(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(equal_pages_merge),    cmocka_unit_test(copy_on_write),
-        cmocka_unit_test(salts_never_merge),    cmocka_unit_test(volatile_pages),
-        cmocka_unit_test(near_equal),           cmocka_unit_test(uniform_pages),
-        cmocka_unit_test(fill_table_full),      cmocka_unit_test(writes_during_the_scan),
-        cmocka_unit_test(two_vcpus_one_page),   cmocka_unit_test(a_sharer_ends),
-        cmocka_unit_test(copy_without_a_frame), cmocka_unit_test(counted_objects),
-        cmocka_unit_test(switched_off),         cmocka_unit_test(chains_are_bounded),
-        cmocka_unit_test(a_fresh_random_frame), cmocka_unit_test(exposure),
+        cmocka_unit_test(equal_pages_merge),
+        cmocka_unit_test(copy_on_write),
+        cmocka_unit_test(salts_never_merge),
+        cmocka_unit_test(volatile_pages),
+        cmocka_unit_test(near_equal),
+        cmocka_unit_test(uniform_pages),
+        cmocka_unit_test(fill_table_full),
+        cmocka_unit_test(writes_during_the_scan),
+        cmocka_unit_test(two_vcpus_one_page),
+        cmocka_unit_test(a_sharer_ends),
+        cmocka_unit_test(copy_without_a_frame),
+        cmocka_unit_test(counted_objects),
+        cmocka_unit_test(switched_off),
+        cmocka_unit_test(chains_are_bounded),
+        cmocka_unit_test(a_fresh_random_frame),
+        cmocka_unit_test(exposure),
+        cmocka_unit_test(writes_without_dirty_bits),
+        cmocka_unit_test(a_write_before_each_flush),
+        cmocka_unit_test(sharers_leave_while_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
