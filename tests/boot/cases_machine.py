@@ -38,6 +38,7 @@ CASES = [
          cpu="tigerlake"),
     Case("processor Haswell", PLAIN, [verified("fill"), mitigated("l1d_fill")],
          cpu="corei7_haswell_4770"),
+    Case("processor Tiger Lake", PLAIN, [verified("fill")], cpu="tigerlake"),
     # AMD-V with all that is only wanted: next RIP and flush by ASID.
     Case("processor Ryzen", PLAIN, [verified("fill"), mitigated(not_these=("l1d_fill",))],
          cpu="ryzen"),
