@@ -139,11 +139,6 @@ enum sched_claim sched_claim(struct vcpu *vcpu)
     return answer;
 }
 
-void sched_give_back(struct vcpu *vcpu)
-{
-    own(vcpu, VCPU_ON_NONE);
-}
-
 bool sched_is_elsewhere(struct vcpu *vcpu)
 {
     struct queue *queue = lock_queue_of(vcpu);
@@ -226,11 +221,22 @@ static void balance(struct queue *mine)
     spin_unlock(&mine->lock);
 }
 
-static void wake_one_idle(void)
+/* Somebody who idles comes for it; nobody does when all are busy. */
+static void offer(const struct vcpu *vcpu)
 {
+    if (cpus_wake(cpu_get(__atomic_load_n(&vcpu->cpu, __ATOMIC_RELAXED))))
+        return;
     for (unsigned i = 0; i < cpu_count(); i++)
         if (cpus_wake(cpu_get(i)))
             return;
+}
+
+/* Who has looked for something to run meanwhile has passed it by. */
+void sched_give_back(struct vcpu *vcpu)
+{
+    own(vcpu, VCPU_ON_NONE);
+    if (cpu_count() > 1 && is_runnable(vcpu))
+        offer(vcpu);
 }
 
 /* The news are out before it is looked at who has the vCPU: a CPU that takes it
@@ -246,8 +252,8 @@ void sched_wake(struct vcpu *vcpu)
         return;
     if (on != VCPU_ON_NONE)
         lapic_send_interrupt(cpu_get(on)->apic_id, IRQ_VECTOR_WAKE);
-    else if (!cpus_wake(cpu_get(__atomic_load_n(&vcpu->cpu, __ATOMIC_RELAXED))))
-        wake_one_idle();
+    else
+        offer(vcpu);
 }
 
 /* ---- on one CPU ----------------------------------------------------------------- */

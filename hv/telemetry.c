@@ -83,6 +83,17 @@ static void put_device(const struct vm *vm)
     json_object_end(&record_json);
 }
 
+/* What its guest asked for that is not there. */
+static void put_refused(const struct vm *vm)
+{
+    static const char *const names[] = { "msr", "port", "mmio", "smi" };
+    const uint64_t values[] = { vm->unknown_msr_count, vm->unknown_port_count,
+                                vm->unknown_mmio_count, vm->refused_smi_count };
+    json_object(&record_json, "refused");
+    put_counters(names, values, sizeof(values) / sizeof(values[0]), false);
+    json_object_end(&record_json);
+}
+
 static void put_vm_work(const struct vm *vm)
 {
     uint64_t run = 0;
@@ -93,6 +104,7 @@ static void put_vm_work(const struct vm *vm)
     json_number(&record_json, "mismatched", vm->mismatched);
     put_exits(vm);
     put_device(vm);
+    put_refused(vm);
 }
 
 /* ---- samples --------------------------------------------------------------------- */

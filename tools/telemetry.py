@@ -31,12 +31,12 @@ START_VM = {"id": NUMBER, "name": TEXT, "memory": NUMBER, "reserve": NUMBER, "li
             "started": FLAG, "reason": TEXT}
 SAMPLE = {"seq": NUMBER, "host": OBJECT, "vms": LIST}
 SAMPLE_VM = {"id": NUMBER, "name": TEXT, "state": TEXT, "wait": TEXT, "exits": OBJECT,
-             "device": OBJECT}
+             "device": OBJECT, "refused": OBJECT}
 END = {"result": TEXT, "reason": TEXT, "audit": OBJECT, "net": OBJECT, "configured": NUMBER,
        "managed": NUMBER, "host": OBJECT, "peak": OBJECT, "samples_skipped": NUMBER,
        "events_skipped": NUMBER, "vms": LIST}
 END_VM = {"id": NUMBER, "name": TEXT, "started": FLAG, "reason": TEXT,
-          "status": NUMBER_OR_NULL, "exits": OBJECT, "device": OBJECT}
+          "status": NUMBER_OR_NULL, "exits": OBJECT, "device": OBJECT, "refused": OBJECT}
 EVENTS = {
     "state": {"old": TEXT, "new": TEXT},
     "target": {"vm": TEXT, "old": NUMBER, "new": NUMBER},

@@ -33,7 +33,7 @@ def vm_sample(index, name, step):
     private = touched - shared - pool - swap
     vm = {"id": index, "name": name, "state": "running", "wait": "none", "driver": "idle",
           "run_us": step * 20000, "checked": step * 100, "exits": {"nested_fault": step * 50},
-          "device": {}, "configured": PAGES, "reserve": 1024, "limit": PAGES,
+          "device": {}, "refused": {}, "configured": PAGES, "reserve": 1024, "limit": PAGES,
           "target": PAGES - swap - balloon, "resident": private + shared // 2, "private": private,
           "shared": shared, "pool": pool, "swap": swap, "balloon": balloon,
           "zero": PAGES - touched - balloon, "faults_zero": touched, "faults_cow": step * 3,
@@ -56,6 +56,7 @@ def sample_record(step):
     for vm in vms:
         vm.setdefault("exits", {})
         vm.setdefault("device", {})
+        vm.setdefault("refused", {})
     return {"record": "sample", "t": step * 100000, "seq": step, "host": host, "vms": vms}
 
 
