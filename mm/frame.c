@@ -5,7 +5,8 @@
  * through all banks in address order. The share region is the top quarter of
  * the indices. Both regions have a free list, linked through the descriptors;
  * general allocations fall back on the share region only when the general list
- * is empty, so merged content finds room at random places there.
+ * is empty, so merged content finds room at random places there, and in the
+ * general region only while the share region is full of other things.
  *
  * While there is plenty, each CPU keeps a few free frames of the general region
  * to itself, taken from the list and given back a batch at a time: faults of
@@ -256,18 +257,22 @@ pfn_t frame_alloc(enum frame_kind kind, enum frame_urgency urgency)
     return number;
 }
 
+/* One of the first SHARED_DRAWS of a free list, every one as likely; NONE. */
+static uint32_t draw_listed(unsigned list)
+{
+    uint32_t count = f.listed[list] < SHARED_DRAWS ? f.listed[list] : SHARED_DRAWS;
+    uint32_t index = f.lists[list];
+    for (uint64_t n = count ? rng_below(&f.rng, count) : 0; n > 0; n--)
+        index = f.frames[index].free.next;
+    return index;
+}
+
 /* A free index of the share region, every one as likely; NONE. While many are
  * free, by draws; the few that are left are counted through. */
 static uint32_t draw(void)
 {
-    if (f.listed[1] == 0)
-        return INDEX_NONE;
-    if (f.listed[1] <= SHARED_DRAWS) {
-        uint32_t index = f.lists[1];
-        for (uint64_t n = rng_below(&f.rng, f.listed[1]); n > 0; n--)
-            index = f.frames[index].free.next;
-        return index;
-    }
+    if (f.listed[1] <= SHARED_DRAWS)
+        return draw_listed(1);
     for (unsigned i = 0; i < SHARED_DRAWS; i++) {
         uint32_t index = f.share_start + (uint32_t)rng_below(&f.rng, f.total - f.share_start);
         if (f.frames[index].kind == FRAME_FREE)
@@ -280,7 +285,7 @@ pfn_t frame_alloc_shared(void)
 {
     pfn_t number = PFN_NONE;
     spin_lock(&f.lock);
-    uint32_t index = draw();
+    uint32_t index = f.listed[1] > 0 ? draw() : draw_listed(0);
     if (index != INDEX_NONE) {
         set_kind(index, FRAME_SHARED);
         number = number_of(index);

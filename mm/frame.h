@@ -107,7 +107,9 @@ pfn_t frame_number(const struct frame *frame);
  * overwrites all of it before anyone else can see it (P4). */
 pfn_t frame_alloc(enum frame_kind kind, enum frame_urgency urgency);
 
-/* A frame for merged content, drawn at random from the share region (P13). */
+/* A frame for merged content, drawn at random from the share region (P13); from
+ * the rest when none is free there, since merging is what frees frames then. Takes
+ * from the reserves. PFN_NONE: no frame is free at all. */
 pfn_t frame_alloc_shared(void);
 
 void frame_free(pfn_t number);

@@ -30,10 +30,15 @@
 #define SHARE_HURRY     4u   /* times as many a tick when memory is short */
 #define AGE_BUDGET      256u /* pages looked at for the working-set estimate per tick */
 
+/* Nanoseconds of a tick, which is 10 ms, for the sharing scan; when memory is short. */
+#define SHARE_TIME       1000000
+#define SHARE_TIME_SHORT 2500000
+
 struct core core;
 static bool ages_due;
 static uint32_t share_portion;
 static uint32_t share_left; /* pages the scan may still look at before the next tick */
+static int64_t share_time;  /* nanoseconds it may take in this tick; below 0: of the next */
 
 void mm_config_default(struct mm_config *config)
 {
@@ -96,6 +101,7 @@ bool mm_init(const struct mm_config *config, const struct frame_region *regions,
     core.step_lock = SPINLOCK(RANK_STEP);
     ages_due = false;
     share_left = 0;
+    share_time = 0;
     core.config = *config;
     if (!numbers_make_sense(config) || !policy_init(config->policy)) {
         log_error("mm: unknown policy, or percentages that make no sense");
@@ -139,14 +145,18 @@ static void watch_swap(void)
     core.swap_worked = works;
 }
 
-/* So many pages a tick, in small portions, so that guests run in between. */
+/* So many pages a tick, in small portions, so that guests run in between; fewer on
+ * a slow CPU, unless a vCPU that waits for a frame has no better use for it. */
 static bool share_within_budget(void)
 {
     uint32_t pages = share_left < share_portion ? share_left : share_portion;
-    if (pages == 0 || !core_tier_works(MM_TIER_SHARE))
+    bool late = share_time <= 0 && !wait_for_frames();
+    if (pages == 0 || late || !core_tier_works(MM_TIER_SHARE))
         return false;
+    uint64_t start = machine_time_ns();
     share_left -= pages;
     share_step(pages);
+    share_time -= (int64_t)(machine_time_ns() - start);
     return share_left > 0;
 }
 
@@ -182,6 +192,8 @@ void mm_tick(void)
     ages_due = true;
     share_left = core.config.share_pages * (core.state >= MM_CLEAR ? SHARE_HURRY : 1);
     share_portion = (share_left + SHARE_PORTIONS - 1) / SHARE_PORTIONS;
+    int64_t time = core.state >= MM_CLEAR ? SHARE_TIME_SHORT : SHARE_TIME;
+    share_time = share_time < 0 ? share_time + time : time;
     reclaim_update_state();
     if (core.ticks % POLICY_INTERVAL == 1)
         policy_apply();

@@ -257,9 +257,9 @@ static unsigned last_writes;
 
 /* Whatever a translation cached on another CPU still allows is done with it just
  * before the flush that ends it. */
-static void write_then_flush(struct mm_vm *core)
+static void write_then_flush(struct mm_vm *flushed)
 {
-    struct sim_vm *vm = sim_vm_of(core);
+    struct sim_vm *vm = sim_vm_of(flushed);
     for (uint32_t g = 0; g < 8; g++)
         for (unsigned v = 0; v < 2; v++) {
             struct sim_vcpu *vcpu = &vm->vcpus[v];
@@ -271,7 +271,7 @@ static void write_then_flush(struct mm_vm *core)
             memcpy((uint8_t *)sim_frame(t.pfn) + 512, &value, sizeof value);
             memcpy(sim_shadow(vm, g) + 512, &value, sizeof value);
         }
-    sim_tlb_flush(core);
+    sim_tlb_flush(flushed);
     /* And those who are back read again at once what is there. */
     for (uint32_t g = 0; g < 8; g++)
         for (unsigned v = 0; v < 2; v++) {
@@ -572,6 +572,60 @@ static void exposure(void **state)
     sim_stop();
 }
 
+static void slow_frame(pfn_t frame)
+{
+    (void)frame;
+    sim.time += 1000000;
+}
+
+/* Looking at a page takes a millisecond of this CPU. */
+static void a_slow_cpu(void **state)
+{
+    (void)state;
+    start(1, 0, 7, 7);
+    for (uint32_t g = 0; g < 100; g++)
+        sim_write(one, g, SIM_NOISE, g);
+    sim_hooks.frame_map = slow_frame;
+    uint64_t before = sim_host_counter(MM_HOST_share_scanned);
+    for (unsigned tick = 0; tick < 100; tick++) {
+        mm_tick();
+        for (unsigned i = 0; i < 8; i++)
+            mm_step();
+    }
+    uint64_t scanned = sim_host_counter(MM_HOST_share_scanned) - before;
+    sim_hooks.frame_map = NULL;
+    /* A tenth of a second, and a portion begun in time. */
+    assert_in_range(scanned, 16, 100 + 16);
+    sim_stop();
+}
+
+/* Other things fill the share region: merging, which frees frames, goes on. */
+static void the_region_is_full(void **state)
+{
+    static pfn_t taken[900];
+    unsigned count = 0;
+    (void)state;
+    start(1, 0, 7, 7);
+    sim_write(one, 0, SIM_COMMON, 1);
+    sim_write(two, 0, SIM_COMMON, 1);
+    uint32_t lowest = UINT32_MAX;
+    while (count < frame_total_count() / 4) {
+        taken[count] = frame_alloc_shared();
+        assert_false(pfn_is_none(taken[count]));
+        lowest = taken[count].v < lowest ? taken[count].v : lowest;
+        count++;
+    }
+    scan();
+    assert_int_equal(homes_of(one, 0), HOME_SHARED);
+    assert_int_equal(frame_of(one, 0), frame_of(two, 0));
+    assert_true(frame_of(one, 0) < lowest);
+    while (count > 0)
+        frame_free(taken[--count]);
+    sim_oracle(true);
+    sim_verify(one);
+    sim_stop();
+}
+
 /* Without the tier nothing merges. */
 static void switched_off(void **state)
 {
@@ -604,6 +658,8 @@ int main(void)
         cmocka_unit_test(a_sharer_ends),
         cmocka_unit_test(copy_without_a_frame),
         cmocka_unit_test(counted_objects),
+        cmocka_unit_test(a_slow_cpu),
+        cmocka_unit_test(the_region_is_full),
         cmocka_unit_test(switched_off),
         cmocka_unit_test(chains_are_bounded),
         cmocka_unit_test(a_fresh_random_frame),
