@@ -66,6 +66,8 @@ struct decoded_system {
     uint8_t length;
     uint8_t reg; /* enum vcpu_register: 0F 20, 0F 22 and LMSW, the general register */
     uint8_t cr;  /* 0F 20, 0F 22: the control register as encoded */
+    bool memory; /* LMSW: `operand` says where its 16 bits are, not reg */
+    struct decoded operand;
 };
 #define DECODE_HLT      0xf4u
 #define DECODE_INVD     0x0f08u
@@ -76,7 +78,7 @@ struct decoded_system {
 #define DECODE_RDMSR    0x0f32u
 #define DECODE_CPUID    0x0fa2u
 #define DECODE_XSETBV   0x0f01d1u
-#define DECODE_LMSW     0x0f01f0u /* of a register */
+#define DECODE_LMSW     0x0f01f0u /* of a register or of memory */
 
 /* False: not one of these, or cut off after size bytes. */
 bool decode_system(const uint8_t *bytes, unsigned size, enum decode_mode mode,

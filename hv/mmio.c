@@ -115,7 +115,7 @@ static void register_write(struct vcpu *vcpu, const struct decoded *d, uint64_t 
         vcpu->regs[d->reg] = value;
 }
 
-static uint64_t effective_address(struct vcpu *vcpu, const struct decoded *d)
+uint64_t mmio_operand_address(struct vcpu *vcpu, const struct decoded *d)
 {
     uint64_t address = (uint64_t)d->displacement;
     if (d->op == DECODE_STOS)
@@ -264,7 +264,7 @@ void mmio_emulate(struct vcpu *vcpu)
         return;
     if (d.op == DECODE_STOS)
         d.reg = REG_RAX;
-    uint64_t linear = effective_address(vcpu, &d), address = vcpu->exit.gpa.v;
+    uint64_t linear = mmio_operand_address(vcpu, &d), address = vcpu->exit.gpa.v;
     bool lost =
         (linear & PAGE_MASK) != (address & PAGE_MASK) || (linear & PAGE_MASK) + d.size > PAGE_SIZE;
     vcpu->exit.length = d.length;

@@ -16,6 +16,9 @@ void mmio_emulate(struct vcpu *vcpu);
  * instruction. False: it has to wait, or the guest got #PF, or the VM ended. */
 bool mmio_fetch(struct vcpu *vcpu, struct decoded *d, bool io);
 
+/* Linear address of the instruction's memory operand. */
+uint64_t mmio_operand_address(struct vcpu *vcpu, const struct decoded *d);
+
 /* Base of a segment, 0 for those that 64-bit mode ignores. */
 uint64_t mmio_segment_base(struct vcpu *vcpu, unsigned segment);
 

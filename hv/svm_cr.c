@@ -5,9 +5,12 @@
  * rest of CR0 are the guest's own.
  */
 #include "hv/control.h"
+#include "hv/mmio.h"
 #include "hv/svm_vcpu.h"
+#include "hv/walk.h"
 
-#define LMSW_BITS 0xfull
+#define LMSW_BITS  0xfull
+#define LMSW_BYTES 2u
 
 static uint64_t register_read(struct vcpu *vcpu, unsigned reg)
 {
@@ -51,7 +54,19 @@ static bool cr4_write(struct vcpu *vcpu, const struct control_state *old, uint64
     return true;
 }
 
-bool svm_cr_access(struct vcpu *vcpu, const struct decoded_system *d)
+bool svm_cr_operand(struct vcpu *vcpu, const struct decoded_system *d, uint64_t *value)
+{
+    struct walk_fault fault;
+    *value = 0;
+    if (!d->memory) {
+        *value = register_read(vcpu, d->reg);
+        return true;
+    }
+    uint64_t linear = mmio_operand_address(vcpu, &d->operand);
+    return walk_settle(vcpu, walk_copy(vcpu, linear, value, LMSW_BYTES, MM_READ, &fault), &fault);
+}
+
+bool svm_cr_access(struct vcpu *vcpu, const struct decoded_system *d, uint64_t value)
 {
     struct svm *svm = vcpu->vendor;
     struct control_state old = state_now(vcpu);
@@ -59,7 +74,6 @@ bool svm_cr_access(struct vcpu *vcpu, const struct decoded_system *d)
         register_write(vcpu, d->reg, old.cr4);
         return true;
     }
-    uint64_t value = register_read(vcpu, d->reg);
     if (!(old.efer & EFER_LMA) || !old.long_code)
         value = (uint32_t)value;
     svm->flush_needed = true;

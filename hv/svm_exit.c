@@ -134,14 +134,18 @@ static void decode_cr8(struct vcpu *vcpu)
 static void decode_cr(struct vcpu *vcpu)
 {
     struct decoded_system d;
-    uint64_t code = svm_vmcb(vcpu)->exit_code;
+    uint64_t code = svm_vmcb(vcpu)->exit_code, value;
     vcpu->exit.write = code != SVM_EXIT_CR4_READ;
     vcpu->exit.cr = code == SVM_EXIT_CR0_SEL_WRITE ? 0 : 4;
     if (!svm_instruction_find(vcpu, vcpu->exit.write ? DECODE_CR_WRITE : DECODE_CR_READ,
                               code == SVM_EXIT_CR0_SEL_WRITE ? DECODE_LMSW : 0, &d))
         return;
+    if (!svm_cr_operand(vcpu, &d, &value)) {
+        vcpu->exit.kind = EXIT_AGAIN;
+        return;
+    }
     vcpu->exit.length = d.length;
-    if (svm_cr_access(vcpu, &d))
+    if (svm_cr_access(vcpu, &d, value))
         svm_skip(vcpu);
     else
         seam_exception(vcpu, VECTOR_GP, true, 0);

@@ -98,9 +98,12 @@ void svm_length_find(struct vcpu *vcpu, uint32_t opcode, uint32_t or_opcode);
 /* svm_length.c: the same from RIP of the next instruction, in the width of the code. */
 void svm_length_from(struct vcpu *vcpu, uint64_t next_rip);
 
-/* svm_cr.c: carries out a MOV to or from CR4, a MOV to CR0 or an LMSW that exited.
- * False: the guest gets #GP. */
-bool svm_cr_access(struct vcpu *vcpu, const struct decoded_system *d);
+/* svm_cr.c: the general register or memory that the instruction reads. False: it waits
+ * for the page, or the guest got #PF, or the VM ended. */
+bool svm_cr_operand(struct vcpu *vcpu, const struct decoded_system *d, uint64_t *value);
+/* svm_cr.c: carries out a MOV to or from CR4, a MOV to CR0 or an LMSW that exited, of
+ * that value. False: the guest gets #GP. */
+bool svm_cr_access(struct vcpu *vcpu, const struct decoded_system *d, uint64_t value);
 
 /* svm_check.c: the rule of the manual (15.5.1) that the VMCB breaks, in words;
  * NULL: none found. */

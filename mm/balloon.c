@@ -22,14 +22,6 @@
 #define BALLOON_PART     65u  /* percent of a VM's memory the balloon may hold */
 #define BALLOON_INTERVAL 10u  /* ticks between changes of a target */
 
-const char *mm_balloon_result_name(enum mm_balloon_result result)
-{
-    static const char *const names[MM_BALLOON_RESULT_COUNT] = {
-        "ok", "done already", "out of range", "pinned", "wait",
-    };
-    return result < MM_BALLOON_RESULT_COUNT ? names[result] : "?";
-}
-
 const char *mm_balloon_state_name(enum mm_balloon_state state)
 {
     static const char *const names[MM_DRIVER_STATE_COUNT] = {

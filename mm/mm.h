@@ -98,7 +98,6 @@ enum mm_admission mm_vm_create(const struct mm_vm_config *config, struct mm_vm *
 bool mm_vm_destroy(struct mm_vm *vm);
 
 const char *mm_vm_name(const struct mm_vm *vm);
-uint16_t mm_vm_id(const struct mm_vm *vm);
 uint32_t mm_vm_pages(const struct mm_vm *vm);
 /* Root of the nested table, in the format mm_init() was given. */
 hpa_t mm_vm_root(const struct mm_vm *vm);
@@ -186,7 +185,6 @@ enum mm_balloon_result {
     MM_BALLOON_WAIT,         /* I/O in flight on the page: try again after the wake */
     MM_BALLOON_RESULT_COUNT
 };
-const char *mm_balloon_result_name(enum mm_balloon_result result);
 
 enum mm_balloon_state {
     MM_DRIVER_ABSENT,  /* no driver has said DRIVER_OK */

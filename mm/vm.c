@@ -226,11 +226,6 @@ const char *mm_vm_name(const struct mm_vm *vm)
     return vm->name;
 }
 
-uint16_t mm_vm_id(const struct mm_vm *vm)
-{
-    return vm->id;
-}
-
 uint32_t mm_vm_pages(const struct mm_vm *vm)
 {
     return vm->config.pages;

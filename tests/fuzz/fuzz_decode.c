@@ -5,6 +5,8 @@
 #include "tests/fuzz/fuzz.h"
 
 #include "hv/decode.c"
+#include "hv/decode_parts.c"
+#include "hv/decode_system.c"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

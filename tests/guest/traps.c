@@ -113,6 +113,24 @@ static void try_cr0(void)
     expect("CR0 after faults", READ(cr0), cr0);
 }
 
+/* LMSW of a register and of memory, also of a page that nothing is in yet: the four low
+ * bits change, but PE is never cleared. Bit 2 (EM) is one that a hypervisor looks at. */
+static void try_lmsw(uint16_t *fresh)
+{
+    uint64_t cr0 = READ(cr0);
+    uint16_t with = (uint16_t)(cr0 | 1u << 2), without = (uint16_t)(cr0 & ~(1u << 2 | 1u));
+    TRY("lmsw %w1", "r"((uint32_t)with));
+    expect("LMSW of a register", READ(cr0), cr0 | 1u << 2);
+    TRY("lmsw %1", "m"(without));
+    expect("LMSW of memory", READ(cr0), cr0);
+    TRY("lmsw %1", "m"(with));
+    expect("LMSW faults", caught, NOTHING);
+    expect("LMSW of memory sets", READ(cr0), cr0 | 1u << 2);
+    TRY("lmsw %1", "m"(*fresh));
+    expect("LMSW of a fresh page", READ(cr0), (cr0 & ~0xeull) | 1);
+    WRITE(cr0, cr0);
+}
+
 static void try_cr4(void)
 {
     uint64_t cr4 = READ(cr4);
@@ -276,6 +294,7 @@ int guest_main(const struct guest_boot *boot)
     lapic_init();
     interrupts_set_hook(hook);
     try_cr0();
+    try_lmsw((uint16_t *)(boot->image_end + 160 * PAGE_SIZE));
     try_cr4();
     try_msrs();
     try_instructions();

@@ -309,4 +309,7 @@ void sim_poison(void);
         sim.core--;                                                                                \
     } while (0)
 
+/* What its frames are tagged with. */
+uint16_t sim_vm_id(const struct mm_vm *vm);
+
 #endif

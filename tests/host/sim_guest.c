@@ -466,7 +466,7 @@ enum mm_balloon_result sim_inflate(struct sim_vm *vm, uint32_t number)
     vm->vcpus[0].asleep = false;
     uint64_t wakes = vm->vcpus[0].wakes;
     SIM_CORE(result = mm_balloon_inflate(&vm->vcpus[0].core, gfn(number)));
-    sim_trace("  %s", mm_balloon_result_name(result));
+    sim_trace("  result %d", (int)result);
     if (result == MM_BALLOON_WAIT)
         vm->vcpus[0].asleep = vm->vcpus[0].wakes == wakes;
     if (result == MM_BALLOON_OK) {

@@ -2,6 +2,7 @@
  * Bringing pages into homes; see homes.h.
  */
 #include "tests/host/homes.h"
+#include "mm/vm.h"
 
 static struct sim_vm *squeezer;
 
@@ -144,4 +145,9 @@ bool homes_reach(struct sim_vm *vm, uint32_t number, enum home home)
         sim_roll_floor(&vm->vcpus[0]);
         return squeeze(vm, number, home);
     }
+}
+
+uint16_t sim_vm_id(const struct mm_vm *vm)
+{
+    return vm->id;
 }

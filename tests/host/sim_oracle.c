@@ -52,7 +52,7 @@ static void check_frame(struct sim_vm *vm, uint32_t number, uint32_t pfn_number,
     }
     sim_check(frame->kind == FRAME_PRIVATE, "P1: %s gfn %#x %s frame %#x of kind %d", vm->name,
               number, how, pfn_number, frame->kind);
-    sim_check(frame->tag == mm_vm_id(vm->core) && frame->private.gfn == number,
+    sim_check(frame->tag == sim_vm_id(vm->core) && frame->private.gfn == number,
               "P1: %s gfn %#x %s frame %#x of VM %u gfn %#x", vm->name, number, how, pfn_number,
               frame->tag, frame->private.gfn);
 }
@@ -96,7 +96,7 @@ static void check_cached(unsigned number)
         if (!w->valid || !vm->core || vm->stopped || cpu->seen[w->slot] != vm->generation)
             continue;
         struct frame *frame = frame_at(pfn(w->table));
-        sim_check(frame && frame->kind == FRAME_TABLE && frame->tag == mm_vm_id(vm->core),
+        sim_check(frame && frame->kind == FRAME_TABLE && frame->tag == sim_vm_id(vm->core),
                   "P3: %s region %#x: cached table %#x is none of its own", vm->name, w->region,
                   w->table);
     }

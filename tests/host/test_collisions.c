@@ -7,6 +7,7 @@
 
 #include "mm/hash.h"
 #include "mm/share.h"
+#include "mm/vm.h"
 #include "tests/host/homes.h"
 
 static uint64_t hash_mask; /* bits of the true hash that are left */
@@ -132,7 +133,7 @@ static void full_buckets(void **state)
         for (unsigned i = 0; i < SHARE_WALK && g == 3; i++) {
             frames[i] = frame_alloc(FRAME_PRIVATE, FRAME_ORDINARY);
             struct frame *frame = frame_at(frames[i]);
-            frame->tag = mm_vm_id(one->core);
+            frame->tag = one->core->id;
             frame->private.hash = key ^ 1; /* the same bucket, another key */
             assert_true(share_index_insert(frames[i]));
         }

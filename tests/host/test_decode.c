@@ -18,6 +18,8 @@
 
 /* The code under test, as it is. */
 #include "hv/decode.c"
+#include "hv/decode_parts.c"
+#include "hv/decode_system.c"
 
 struct example {
     const char *text;
@@ -353,7 +355,38 @@ static const struct system_example system_examples[] = {
     { "mov cr0, rdi, mod 0", { 0x0f, 0x22, 0x07 }, 3, DECODE_64, DECODE_CR_WRITE, REG_RDI, 0 },
     { "lock mov cr0, eax (CR8)", { 0xf0, 0x0f, 0x22, 0xc0 }, 4, DECODE_32, DECODE_CR_WRITE, 0, 0 },
     { "lmsw dx", { 0x0f, 0x01, 0xf2 }, 3, DECODE_32, DECODE_LMSW, REG_RDX, 0 },
+    { "lmsw [rax]", { 0x0f, 0x01, 0x30 }, 3, DECODE_64, DECODE_LMSW, 0, 0 },
+    { "lmsw [rip + 4]", { 0x0f, 0x01, 0x35, 4, 0, 0, 0 }, 7, DECODE_64, DECODE_LMSW, 0, 0 },
+    { "lmsw fs:[r9 + 8 * rcx + 1]",
+      { 0x64, 0x41, 0x0f, 0x01, 0x74, 0xc9, 1 },
+      7,
+      DECODE_64,
+      DECODE_LMSW,
+      0,
+      0 },
+    { "lmsw [bp + si]", { 0x0f, 0x01, 0x32 }, 3, DECODE_16, DECODE_LMSW, 0, 0 },
 };
+
+static void lmsw_of_memory(void **state)
+{
+    (void)state;
+    struct decoded_system d;
+    static const uint8_t with_sib[] = { 0x64, 0x41, 0x0f, 0x01, 0x74, 0xc9, 0xff };
+    assert_true(decode_system(with_sib, sizeof with_sib, DECODE_64, &d));
+    assert_true(d.memory && d.operand.base == REG_R9 && d.operand.index == REG_RCX);
+    assert_true(d.operand.scale == 3 && d.operand.displacement == -1);
+    assert_true(d.operand.segment == SEG_FS && d.operand.address_size == 8);
+    static const uint8_t relative[] = { 0x67, 0x0f, 0x01, 0x35, 4, 0, 0, 0 };
+    assert_true(decode_system(relative, sizeof relative, DECODE_64, &d));
+    assert_true(d.memory && d.operand.rip_relative && d.operand.displacement == 4);
+    assert_true(d.operand.length == 8 && d.operand.address_size == 4);
+    assert_true(d.operand.segment == SEG_DS && d.operand.base == DECODE_NONE);
+    static const uint8_t short_form[] = { 0x0f, 0x01, 0x32 };
+    assert_true(decode_system(short_form, sizeof short_form, DECODE_16, &d));
+    assert_true(d.operand.segment == SEG_SS && d.operand.index == REG_RSI);
+    static const uint8_t of_register[] = { 0x0f, 0x01, 0xf2 };
+    assert_true(decode_system(of_register, sizeof of_register, DECODE_64, &d) && !d.memory);
+}
 
 static void system_instructions(void **state)
 {
@@ -375,7 +408,7 @@ static void other_instructions_are_no_system_ones(void **state)
     (void)state;
     static const uint8_t others[][4] = { { 0x90 },
                                          { 0x0f, 0x01, 0xd0 }, /* XGETBV */
-                                         { 0x0f, 0x01, 0x30 }, /* LMSW of memory */
+                                         { 0x0f, 0x01, 0x38 }, /* INVLPG */
                                          { 0x0f, 0x21, 0xe0 }, /* MOV from DR */
                                          { 0x40, 0x0f, 0xa3 } };
     struct decoded_system d;
@@ -409,6 +442,7 @@ int main(void)
         cmocka_unit_test(register_operands_are_refused),
         cmocka_unit_test(any_bytes_stay_in_range),
         cmocka_unit_test(system_instructions),
+        cmocka_unit_test(lmsw_of_memory),
         cmocka_unit_test(other_instructions_are_no_system_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

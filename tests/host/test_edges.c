@@ -121,7 +121,6 @@ static void no_frame_for_a_table(void **state)
 static void names(void **state)
 {
     (void)state;
-    assert_string_equal(mm_balloon_result_name(MM_BALLOON_RESULT_COUNT), "?");
     assert_string_equal(mm_balloon_state_name(MM_DRIVER_STATE_COUNT), "?");
     assert_string_equal(mm_admission_name(MM_ADMIT_COUNT), "?");
     assert_string_equal(mm_tier_name(MM_TIER_COUNT), "?");
@@ -130,7 +129,6 @@ static void names(void **state)
     assert_string_equal(mm_stop_reason_name(MM_STOP_REASON_COUNT), "?");
     assert_string_equal(home_name(HOME_COUNT), "?");
     assert_string_equal(home_name(HOME_SWAP), "SWAP");
-    assert_string_equal(mm_balloon_result_name(MM_BALLOON_OK), "ok");
     assert_string_equal(mm_balloon_state_name(MM_DRIVER_IDLE), "idle");
     assert_false(home_may_change(HOME_COUNT, HOME_ZERO));
     assert_false(home_may_change(HOME_ZERO, HOME_COUNT));

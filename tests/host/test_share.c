@@ -10,6 +10,7 @@
 #include "mm/pageout.h"
 #include "mm/share.h"
 #include "mm/swap.h"
+#include "mm/vm.h"
 #include "tests/host/homes.h"
 
 static struct sim_vm *one, *two;
@@ -498,7 +499,7 @@ static void chains_are_bounded(void **state)
     for (unsigned i = 0; i < 3 * SHARE_WALK; i++) {
         frames[i] = frame_alloc(FRAME_PRIVATE, FRAME_ORDINARY);
         struct frame *frame = frame_at(frames[i]);
-        frame->tag = mm_vm_id(one->core);
+        frame->tag = one->core->id;
         frame->private.hash = 0x12345678;
         linked += share_index_insert(frames[i]);
     }
