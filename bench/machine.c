@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "lib/assert.h"
 #include "lib/crc32.h"
@@ -20,12 +21,40 @@
 #define FIRST_PFN 0x1000u
 
 static uint8_t *memory;
+static size_t mapped; /* bytes of a sparse memory, else 0 */
+static void *guests_page;
 static uint64_t entropy = 1;
 uint64_t machine_flushes;
 
+static void drop(void)
+{
+    if (mapped)
+        munmap(memory, mapped);
+    else
+        free(memory);
+    mapped = 0;
+    guests_page = NULL;
+}
+
+struct frame_region machine_start_sparse(uint64_t frames)
+{
+    drop();
+    mapped = frames * PAGE_SIZE;
+    memory = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                  -1, 0);
+    if (memory == MAP_FAILED)
+        panic("no address space for %llu frames", (unsigned long long)frames);
+    return (struct frame_region){ pfn_to_hpa(pfn(FIRST_PFN)), frames * PAGE_SIZE };
+}
+
+void machine_share_content(void *page)
+{
+    guests_page = page;
+}
+
 struct frame_region machine_start(uint32_t frames)
 {
-    free(memory);
+    drop();
     memory = aligned_alloc(1u << 21,
                            ((size_t)frames * PAGE_SIZE + (1u << 21) - 1) & ~((1ull << 21) - 1));
     memset(memory, 1, (size_t)frames * PAGE_SIZE);
@@ -34,6 +63,8 @@ struct frame_region machine_start(uint32_t frames)
 
 void *machine_frame_map(pfn_t frame)
 {
+    if (guests_page && frame_at(frame)->kind == FRAME_PRIVATE)
+        return guests_page;
     return memory + (uint64_t)(frame.v - FIRST_PFN) * PAGE_SIZE;
 }
 

@@ -66,13 +66,14 @@ static void round_end(struct mm_vm *vm)
 
 void age_step(uint32_t budget)
 {
-    unsigned running = 0;
-    for (unsigned i = 0; i < MM_VM_MAX; i++)
-        running += vm_at(i) && !vm_is_stopped(vm_at(i));
-    for (unsigned i = 0; i < MM_VM_MAX; i++) {
-        struct mm_vm *vm = vm_at(i);
+    unsigned running = 0, count = vm_live_count(), scan = count < VM_SCAN ? count : VM_SCAN;
+    unsigned start = vm_scan_start(&core.age_hand);
+    for (unsigned i = 0; i < scan; i++)
+        running += !vm_is_stopped(vm_live((start + i) % count));
+    for (unsigned i = 0; i < scan; i++) {
+        struct mm_vm *vm = vm_live((start + i) % count);
         bool cleared = false;
-        if (!vm || vm_is_stopped(vm) || core.ticks < vm->age_next)
+        if (vm_is_stopped(vm) || core.ticks < vm->age_next)
             continue;
         for (uint32_t n = 0; n < budget / running + 1 && vm->age_hand < vm->config.pages; n++)
             look(vm, &cleared);

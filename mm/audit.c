@@ -267,11 +267,10 @@ static void check_shared_frames(struct audit *a)
 static void put_back(void)
 {
     struct audit silent = { .sign = 1, .violations = LOGGED_MAX };
-    for (unsigned i = 0; i < MM_VM_MAX; i++)
-        if (vm_at(i)) {
-            nested_audit(vm_at(i), &silent, visit_leaf, visit_nothing);
-            pin_audit(vm_at(i), visit_pin, &silent);
-        }
+    for (unsigned i = 0; i < vm_live_count(); i++) {
+        nested_audit(vm_live(i), &silent, visit_leaf, visit_nothing);
+        pin_audit(vm_live(i), visit_pin, &silent);
+    }
     check_records(&silent);
 }
 
@@ -337,11 +336,10 @@ unsigned mm_audit(char *first, size_t first_size)
     if (first && first_size > 0)
         first[0] = '\0';
     spin_lock(&core.step_lock);
-    for (unsigned i = 0; i < MM_VM_MAX; i++)
-        if (vm_at(i)) {
-            check_vm(&a, vm_at(i));
-            shared_leaves += vm_at(i)->homes[HOME_SHARED];
-        }
+    for (unsigned i = 0; i < vm_live_count(); i++) {
+        check_vm(&a, vm_live(i));
+        shared_leaves += vm_live(i)->homes[HOME_SHARED];
+    }
     check_records(&a);
     check_objects(&a);
     check_shared_frames(&a);

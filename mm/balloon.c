@@ -197,10 +197,9 @@ bool balloon_can_help(void)
 {
     if (!core_tier_works(MM_TIER_BALLOON))
         return false;
-    for (unsigned i = 0; i < MM_VM_MAX; i++) {
-        struct mm_vm *vm = vm_at(i);
-        if (vm && is_usable(vm) &&
-            (room(vm) > 0 || vm_pages_in(vm, HOME_BALLOON) < vm->balloon_target))
+    for (unsigned i = 0; i < vm_live_count(); i++) {
+        struct mm_vm *vm = vm_live(i);
+        if (is_usable(vm) && (room(vm) > 0 || vm_pages_in(vm, HOME_BALLOON) < vm->balloon_target))
             return true;
     }
     return false;
@@ -230,9 +229,9 @@ void balloon_tick(void)
 {
     uint32_t free = frame_free_count(), keep = core.min_free + core.min_free / 4;
     bool due = core.ticks % BALLOON_INTERVAL == 0 && core_tier_works(MM_TIER_BALLOON);
-    for (unsigned i = 0; i < MM_VM_MAX; i++) {
-        struct mm_vm *vm = vm_at(i);
-        if (!vm || !vm->config.balloon)
+    for (unsigned i = 0; i < vm_live_count(); i++) {
+        struct mm_vm *vm = vm_live(i);
+        if (!vm->config.balloon)
             continue;
         spin_lock(&vm->balloon_lock);
         if (due && core.state >= MM_SOFT && is_usable(vm))

@@ -21,6 +21,8 @@ struct core {
     uint64_t counters[MM_HOST_COUNTER_COUNT]; /* those of kind C, and peaks */
     uint32_t shared_leaves;                   /* leaf entries with home SHARED, all VMs */
     uint64_t configured_pages;                /* of all VMs */
+    uint32_t limit_waiters;                   /* VMs with a vCPU that waits for its limit */
+    uint32_t age_hand;                        /* vm_scan_start() of the ages */
     bool swap_worked;                         /* at the last step */
     bool step_again;                          /* a CPU found the step lock taken */
     struct spinlock step_lock; /* mm_step(), mm_tick(), create, destroy, audit: outermost */

@@ -60,7 +60,11 @@ struct mm_vm_config {
     unsigned vcpu_count;
 };
 #define MM_VM_NAME_MAX 32
-#define MM_VM_MAX      64
+/* A constant of the build: its records are static. `make lib VMS=n` for simulations. */
+#ifndef MM_VM_MAX
+#define MM_VM_MAX 64
+#endif
+_Static_assert(MM_VM_MAX > 0 && MM_VM_MAX < 0xffff, "ids have 16 bits, all ones is nobody's");
 
 /* ---- life of the core and of VMs ---------------------------------------- */
 
@@ -119,7 +123,7 @@ const char *mm_wait_name(enum mm_wait wait);
 
 /* The most recent pages brought in for a vCPU, which nobody may take: one
  * instruction with its guest tables can need some 50. */
-#define MM_VCPU_FLOOR 64
+#define MM_VCPU_FLOOR  64
 #define MM_FLOOR_MARKS 256u
 
 /* Embedded by the machine in its own vCPU. */

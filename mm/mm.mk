@@ -1,10 +1,13 @@
 # The memory core as a library for programs: the sources of the hypervisor.
 #
-#   make lib    build/libballast-mm.a, build/libballast-mm.so.1 (and .so),
+#   make lib    (VMS=10000: for so many VMs, in a BUILD folder of its own)
+#               build/libballast-mm.a, build/libballast-mm.so.1 (and .so),
 #               build/include/ballast/, build/ballast-mm.pc, build/example_lib
 #
 # mm/ballast_mm.h says how to use it; bench/example_lib.c does.
 
+VMS         ?=
+LIB_VMS     := $(if $(VMS),-DMM_VM_MAX=$(VMS))
 LIB_SOURCES := $(wildcard mm/*.c) lib/fmt.c lib/lock.c
 LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/lib/%.o)
 LIB_STATIC  := $(BUILD)/libballast-mm.a
@@ -20,7 +23,7 @@ lib: $(LIB_STATIC) $(LIB_SHARED) $(LIB_HEADERS)/mm/ballast_mm.h $(BUILD)/ballast
 
 $(BUILD)/lib/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(COMMON) -fPIC -c $< -o $@
+	$(CC) $(COMMON) $(LIB_VMS) -fPIC -c $< -o $@
 
 # One object whose only global symbols are those of the shared library.
 $(LIB_STATIC): $(LIB_OBJECTS) mm/ballast_mm.map
@@ -44,7 +47,7 @@ $(LIB_HEADERS)/mm/ballast_mm.h: mm/ballast_mm.h $(wildcard mm/*.h lib/*.h)
 $(BUILD)/ballast-mm.pc: mm/mm.mk
 	@printf '%s\n' 'prefix=$(abspath $(BUILD))' 'Name: ballast-mm' 'Version: 1' \
 	    'Description: memory core of the Ballast hypervisor' \
-	    'Cflags: -I$${prefix}/include/ballast' 'Libs: -L$${prefix} -lballast-mm' > $@
+	    'Cflags: -I$${prefix}/include/ballast $(LIB_VMS)' 'Libs: -L$${prefix} -lballast-mm' > $@
 
 # As a stranger builds it: with the copied headers and the library alone.
 $(LIB_EXAMPLE): bench/example_lib.c $(LIB_STATIC) $(LIB_HEADERS)/mm/ballast_mm.h

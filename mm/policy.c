@@ -60,13 +60,13 @@ void policy_apply(void)
 {
     static struct policy_view view;
     static uint32_t targets[MM_VM_MAX];
-    struct mm_vm *vms[MM_VM_MAX];
+    static struct mm_vm *vms[MM_VM_MAX];
     view.capacity = capacity();
     view.idle_tax_percent = core.config.idle_tax_percent;
     view.vm_count = 0;
-    for (unsigned i = 0; i < MM_VM_MAX; i++) {
-        struct mm_vm *vm = vm_at(i);
-        if (!vm || vm_is_stopped(vm))
+    for (unsigned i = 0; i < vm_live_count(); i++) {
+        struct mm_vm *vm = vm_live(i);
+        if (vm_is_stopped(vm))
             continue;
         vms[view.vm_count] = vm;
         targets[view.vm_count] = vm->target;

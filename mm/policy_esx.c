@@ -30,24 +30,68 @@ static uint32_t demand(const struct policy_vm *vm)
     return wish > vm->reserve ? wish : vm->reserve;
 }
 
-/* The VM to revoke from: lowest shares per cost, above its reservation. */
-static unsigned lowest(const struct policy_view *view, const uint32_t *targets)
+/*
+ * The VMs above their reservations, the one to revoke from first: a binary heap, since
+ * a revocation takes up to PARTS rounds and more. Under core.step_lock, like all
+ * policies.
+ */
+static struct heap {
+    const struct policy_view *view;
+    const uint32_t *targets;
+    unsigned count;
+    uint16_t vms[MM_VM_MAX];
+    uint64_t costs[MM_VM_MAX]; /* by VM */
+} heap;
+
+/* Fewer shares for its cost; of two alike, the one with the lower index. */
+static bool comes_first(unsigned a, unsigned b)
 {
-    unsigned best = view->vm_count;
-    uint64_t best_cost = 0;
-    for (unsigned i = 0; i < view->vm_count; i++) {
-        const struct policy_vm *vm = &view->vms[i];
-        if (targets[i] <= vm->reserve)
-            continue;
-        uint64_t c = cost(vm, targets[i], view->idle_tax_percent);
-        /* shares_i / c < shares_best / best_cost, multiplied out */
-        if (best == view->vm_count || (unsigned __int128)vm->shares * best_cost <
-                                          (unsigned __int128)view->vms[best].shares * c) {
-            best = i;
-            best_cost = c;
-        }
+    const struct policy_vm *vms = heap.view->vms;
+    /* shares_a / cost_a < shares_b / cost_b, multiplied out */
+    unsigned __int128 left = (unsigned __int128)vms[a].shares * heap.costs[b];
+    unsigned __int128 right = (unsigned __int128)vms[b].shares * heap.costs[a];
+    return left < right || (left == right && a < b);
+}
+
+static void sink(unsigned place)
+{
+    uint16_t vm = heap.vms[place];
+    for (unsigned child; (child = 2 * place + 1) < heap.count; place = child) {
+        if (child + 1 < heap.count && comes_first(heap.vms[child + 1], heap.vms[child]))
+            child++;
+        if (!comes_first(heap.vms[child], vm))
+            break;
+        heap.vms[place] = heap.vms[child];
     }
-    return best;
+    heap.vms[place] = vm;
+}
+
+static void heap_fill(const struct policy_view *view, const uint32_t *targets)
+{
+    heap.view = view;
+    heap.targets = targets;
+    heap.count = 0;
+    for (unsigned i = 0; i < view->vm_count; i++) {
+        if (targets[i] <= view->vms[i].reserve)
+            continue;
+        heap.costs[i] = cost(&view->vms[i], targets[i], view->idle_tax_percent);
+        heap.vms[heap.count++] = (uint16_t)i;
+    }
+    for (unsigned place = heap.count / 2; place-- > 0;)
+        sink(place);
+}
+
+/* The first one's target has changed. */
+static void heap_update_first(void)
+{
+    unsigned first = heap.vms[0];
+    const struct policy_vm *vm = &heap.view->vms[first];
+    if (heap.targets[first] > vm->reserve)
+        heap.costs[first] = cost(vm, heap.targets[first], heap.view->idle_tax_percent);
+    else
+        heap.vms[0] = heap.vms[--heap.count];
+    if (heap.count > 0)
+        sink(0);
 }
 
 static void esx_targets(const struct policy_view *view, uint32_t *targets)
@@ -56,17 +100,18 @@ static void esx_targets(const struct policy_view *view, uint32_t *targets)
     for (unsigned i = 0; i < view->vm_count; i++)
         sum += targets[i] = demand(&view->vms[i]);
     uint64_t part = (sum > view->capacity ? sum - view->capacity : 0) / PARTS + 1;
+    if (sum > view->capacity)
+        heap_fill(view, targets);
     /* Every round revokes a part or brings a VM to its reservation. */
-    for (unsigned round = 0; sum > view->capacity && round < PARTS + MM_VM_MAX; round++) {
-        unsigned i = lowest(view, targets);
-        if (i == view->vm_count)
-            return;
+    while (sum > view->capacity && heap.count > 0) {
+        unsigned i = heap.vms[0];
         uint64_t most = targets[i] - view->vms[i].reserve;
         uint64_t less = part < most ? part : most;
         if (less > sum - view->capacity)
             less = sum - view->capacity;
         targets[i] -= (uint32_t)less;
         sum -= less;
+        heap_update_first();
     }
 }
 

@@ -43,7 +43,7 @@ struct pool_at {
     uint32_t offset;
 };
 
-#define POOL_HINTS 64u
+#define POOL_HINTS 32u
 
 struct pool_log {
     uint32_t oldest, newest; /* ends of the chain; prev is older, next newer */

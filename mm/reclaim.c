@@ -39,6 +39,16 @@ static struct {
     uint32_t hysteresis;
     uint32_t pool_limit;
     uint64_t answered; /* tick when nobody waited for a frame, or somebody was woken */
+    /* Where scans of the VMs begin when there are too many for one step, and whom the
+     * last search for the furthest found. */
+    uint32_t limit_hand, furthest_hand;
+    uint16_t furthest_id;
+    /* What this step's first search found. */
+    struct {
+        bool done;
+        struct mm_vm *vm;
+        int64_t above;
+    } search;
 } r;
 
 /* ---- pressure ------------------------------------------------------------------------ */
@@ -82,6 +92,7 @@ void reclaim_init(void)
     r.hysteresis = core.min_free / 32 < 4 ? 4 : core.min_free / 32;
     r.pool_limit = (uint32_t)(managed * c->pool_percent / 100);
     r.answered = 0;
+    r.limit_hand = r.furthest_hand = r.furthest_id = 0;
     core.state = MM_HIGH;
 }
 
@@ -115,34 +126,56 @@ static bool is_dry(const struct mm_vm *vm)
     return atomic_get(vm->dry_pages) > (uint64_t)DRY_ROUNDS * vm->config.pages + LOOK_BUDGET;
 }
 
+struct search {
+    struct mm_vm *best, *spare;
+    int64_t most, most_spare; /* pages above the target, above the reservation */
+};
+
+static void search_look(struct search *s, struct mm_vm *vm, bool dry)
+{
+    if (vm_is_stopped(vm) || (!dry && is_dry(vm)))
+        return;
+    /* What is on its way out is as good as gone. */
+    int64_t resident = (int64_t)vm_resident(vm) - vm_pages_in(vm, HOME_BUSY_OUT);
+    int64_t over = resident - vm->target, beyond = resident - vm->config.reserve_pages;
+    if (beyond <= 0)
+        return;
+    if (over > s->most) {
+        s->most = over;
+        s->best = vm;
+    }
+    if (beyond > s->most_spare) {
+        s->most_spare = beyond;
+        s->spare = vm;
+    }
+}
+
 /* The VM furthest above its target; without one, the one furthest above its
  * reservation; floors are guarded page by page. NULL: nobody has anything to give. `dry`: also
- * those that gave nothing lately. */
+ * those that gave nothing lately. Of more VMs than a step looks at, and not for a victim: of
+ * the next ones and the one that was the furthest last. */
 static struct mm_vm *furthest(bool dry, int64_t *above)
 {
-    struct mm_vm *best = NULL, *spare = NULL;
-    int64_t most = 0, most_spare = 0;
-    for (unsigned i = 0; i < MM_VM_MAX; i++) {
-        struct mm_vm *vm = vm_at(i);
-        if (!vm || vm_is_stopped(vm) || (!dry && is_dry(vm)))
-            continue;
-        /* What is on its way out is as good as gone. */
-        int64_t resident = (int64_t)vm_resident(vm) - vm_pages_in(vm, HOME_BUSY_OUT);
-        int64_t over = resident - vm->target;
-        int64_t beyond = resident - vm->config.reserve_pages;
-        if (beyond <= 0)
-            continue;
-        if (over > most) {
-            most = over;
-            best = vm;
-        }
-        if (beyond > most_spare) {
-            most_spare = beyond;
-            spare = vm;
-        }
-    }
-    *above = best ? most : most_spare;
-    return best ? best : spare;
+    struct search s = { 0 };
+    unsigned count = vm_live_count(), start = dry ? 0 : vm_scan_start(&r.furthest_hand);
+    if (count > VM_SCAN && vm_at(r.furthest_id))
+        search_look(&s, vm_at(r.furthest_id), dry);
+    for (unsigned n = 0; n < count && (dry || n < VM_SCAN || !s.spare); n++)
+        search_look(&s, vm_live((start + n) % count), dry);
+    struct mm_vm *found = s.best ? s.best : s.spare;
+    if (found)
+        r.furthest_id = found->id;
+    *above = s.best ? s.most : s.most_spare;
+    return found;
+}
+
+/* The same, searched for once a step. */
+static struct mm_vm *furthest_now(void)
+{
+    if (!r.search.done)
+        r.search.vm = furthest(false, &r.search.above);
+    r.search.done = true;
+    return r.search.vm;
 }
 
 /* ---- paging out --------------------------------------------------------------------------- */
@@ -201,36 +234,51 @@ static uint32_t take_from(struct mm_vm *vm, uint32_t want, bool past_pool, bool 
     return batch.freed + batch.started;
 }
 
-/* VMs above their limit, whatever the host's state. */
+static uint32_t keep_limit(struct mm_vm *vm, bool *pool_full)
+{
+    uint32_t limit = vm->config.limit_pages;
+    bool waits = atomic_get(vm->limit_waiter);
+    /* Without a limit of its own it cannot pass it. */
+    if (!waits && limit >= vm->config.pages)
+        return 0;
+    uint32_t resident = vm_resident(vm);
+    if (!waits && resident <= limit)
+        return 0;
+    uint32_t goal = limit > 2 * LIMIT_SLACK ? limit - LIMIT_SLACK : limit / 2;
+    if (resident <= goal) {
+        if (atomic_swap(vm->limit_waiter, false))
+            atomic_sub(core.limit_waiters, 1);
+        return 0;
+    }
+    if (!is_dry(vm))
+        return take_from(vm, PAGEOUT_BATCH, true, pool_full);
+    if (atomic_get(vm->pool_bytes) > 0 && core_tier_works(MM_TIER_SWAP))
+        return pageout_write_back(WRITE_BACK_BATCH);
+    return 0;
+}
+
+/* VMs above their limit, whatever the host's state. All are looked at while one of
+ * them waits, else some in turn. */
 static uint32_t keep_limits(bool *pool_full)
 {
     uint32_t moved = 0;
-    for (unsigned i = 0; i < MM_VM_MAX && can_page_out(); i++) {
-        struct mm_vm *vm = vm_at(i);
-        if (!vm || vm_is_stopped(vm))
-            continue;
-        uint32_t resident = vm_resident(vm), limit = vm->config.limit_pages;
-        if (!atomic_get(vm->limit_waiter) && resident <= limit)
-            continue;
-        uint32_t goal = limit > 2 * LIMIT_SLACK ? limit - LIMIT_SLACK : limit / 2;
-        if (resident <= goal)
-            atomic_set(vm->limit_waiter, false);
-        else if (!is_dry(vm))
-            moved += take_from(vm, PAGEOUT_BATCH, true, pool_full);
-        else if (atomic_get(vm->pool_bytes) > 0 && core_tier_works(MM_TIER_SWAP))
-            moved += pageout_write_back(WRITE_BACK_BATCH);
+    unsigned count = vm_live_count(), start = vm_scan_start(&r.limit_hand);
+    unsigned scan = count < VM_SCAN || atomic_get(core.limit_waiters) ? count : VM_SCAN;
+    for (unsigned i = 0; i < scan && can_page_out(); i++) {
+        struct mm_vm *vm = vm_live((start + i) % count);
+        if (!vm_is_stopped(vm))
+            moved += keep_limit(vm, pool_full);
     }
     return moved;
 }
 
 static uint32_t page_out(bool *pool_full)
 {
-    int64_t above;
-    struct mm_vm *vm = can_page_out() ? furthest(false, &above) : NULL;
+    struct mm_vm *vm = can_page_out() ? furthest_now() : NULL;
     if (!vm)
         return 0;
     /* Never beyond its target or its reservation (P11). */
-    uint32_t want = above < PAGEOUT_BATCH ? (uint32_t)above : PAGEOUT_BATCH;
+    uint32_t want = r.search.above < PAGEOUT_BATCH ? (uint32_t)r.search.above : PAGEOUT_BATCH;
     return take_from(vm, want, false, pool_full);
 }
 
@@ -247,10 +295,9 @@ static uint32_t tend_pool(bool pressed, bool pool_full)
     if (pool.frames > 4 && pool.live_bytes < (pressed ? bytes / 16 * 15 : bytes / 2)) {
         moved += pool_compact(COMPACT_BATCH);
     }
-    int64_t above;
     bool crowded = pool.frames >= r.pool_limit - r.pool_limit / 16 || pool_full;
     if (core_tier_works(MM_TIER_SWAP) && pressed &&
-        (crowded || core.state == MM_LOW || !furthest(false, &above)))
+        (crowded || core.state == MM_LOW || !furthest_now()))
         moved += pageout_write_back(WRITE_BACK_BATCH);
     return moved;
 }
@@ -259,23 +306,16 @@ static uint32_t tend_pool(bool pressed, bool pool_full)
 
 static bool victim_is_leaving(void)
 {
-    for (unsigned i = 0; i < MM_VM_MAX; i++)
-        if (vm_at(i) && vm_is_stopped(vm_at(i)))
+    for (unsigned i = 0; i < vm_live_count(); i++)
+        if (vm_is_stopped(vm_live(i)))
             return true;
     return false;
 }
 
-static uint64_t share_round(void)
-{
-    uint64_t pages = 0;
-    for (unsigned i = 0; i < MM_VM_MAX; i++)
-        pages += vm_at(i) ? vm_at(i)->config.pages : 0;
-    return pages;
-}
-
 static bool sharing_is_dry(void)
 {
-    return !core_tier_works(MM_TIER_SHARE) || share_dry_pages() > DRY_ROUNDS * share_round();
+    return !core_tier_works(MM_TIER_SHARE) ||
+           share_dry_pages() > DRY_ROUNDS * atomic_get(core.configured_pages);
 }
 
 static bool paging_is_dry(void)
@@ -289,9 +329,9 @@ static void stop_victim(void)
 {
     int64_t above = 0;
     struct mm_vm *victim = NULL;
-    for (unsigned i = 0; i < MM_VM_MAX && !victim; i++) {
-        struct mm_vm *vm = vm_at(i);
-        if (vm && !vm_is_stopped(vm) && atomic_get(vm->limit_waiter) && wait_of_vm(vm) &&
+    for (unsigned i = 0; i < vm_live_count() && !victim; i++) {
+        struct mm_vm *vm = vm_live(i);
+        if (!vm_is_stopped(vm) && atomic_get(vm->limit_waiter) && wait_of_vm(vm) &&
             vm_resident(vm) >= vm->config.limit_pages && (!can_page_out() || is_dry(vm))) {
             victim = vm;
             above = (int64_t)vm_resident(vm) - vm->target;
@@ -308,10 +348,9 @@ static void stop_victim(void)
 
 static bool limit_is_dry(void)
 {
-    for (unsigned i = 0; i < MM_VM_MAX; i++) {
-        struct mm_vm *vm = vm_at(i);
-        if (vm && !vm_is_stopped(vm) && atomic_get(vm->limit_waiter) &&
-            (!can_page_out() || is_dry(vm)))
+    for (unsigned i = 0; i < vm_live_count() && atomic_get(core.limit_waiters) > 0; i++) {
+        struct mm_vm *vm = vm_live(i);
+        if (!vm_is_stopped(vm) && atomic_get(vm->limit_waiter) && (!can_page_out() || is_dry(vm)))
             return true;
     }
     return false;
@@ -340,6 +379,7 @@ static bool state_pages_out(void)
 bool reclaim_step(void)
 {
     bool pool_full = false, pressed = state_pages_out();
+    r.search.done = false;
     uint32_t moved = swap_is_tight() ? clean_drop(CLEAN_BUDGET) : 0;
     moved += keep_limits(&pool_full);
     uint32_t coming = inflight_outs();
@@ -349,7 +389,7 @@ bool reclaim_step(void)
     bool waiting = wait_for_frames();
     if (moved == 0 || waiting || core.state == MM_LOW || inflight_outs_awaited())
         swap_write_flush();
-    atomic_set(core.hold, core.state == MM_LOW && !paging_is_dry());
+    atomic_set(core.hold, core.state == MM_LOW && can_page_out() && furthest_now());
     if (!waiting)
         reclaim_answered();
     else if (is_exhausted(moved))

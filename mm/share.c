@@ -23,7 +23,7 @@
 #define BATCH 64u
 
 static struct {
-    unsigned vm; /* slot the scan is in */
+    unsigned vm; /* index of vm_live() where the scan is */
     uint64_t dry;
 } scan;
 
@@ -283,13 +283,13 @@ static uint32_t scan_batch(struct mm_vm *vm, uint32_t count, uint32_t *freed)
 /* The VM the scan is in; moves on when that is done or gone. */
 static struct mm_vm *scan_vm(void)
 {
-    for (unsigned i = 0; i <= MM_VM_MAX; i++) {
-        struct mm_vm *vm = vm_at(scan.vm);
-        if (vm && !vm_is_stopped(vm) && vm->share_hand < vm->config.pages)
+    unsigned count = vm_live_count();
+    for (unsigned i = 0; i <= count && count > 0; i++) {
+        struct mm_vm *vm = vm_live(scan.vm % count);
+        if (!vm_is_stopped(vm) && vm->share_hand < vm->config.pages)
             return vm;
-        if (vm)
-            vm->share_hand = 0;
-        scan.vm = (scan.vm + 1) % MM_VM_MAX;
+        vm->share_hand = 0;
+        scan.vm = (scan.vm % count + 1) % count;
     }
     return NULL;
 }

@@ -21,7 +21,8 @@ static enum mm_answer touch_reserve(struct leaf *leaf, struct mm_vcpu *vcpu, pfn
     struct mm_vm *vm = leaf->vm;
     uint32_t resident = vm_resident(vm);
     if (resident >= vm->config.limit_pages) {
-        atomic_set(vm->limit_waiter, true);
+        if (!atomic_swap(vm->limit_waiter, true))
+            atomic_add(core.limit_waiters, 1);
         return wait_enlist(vcpu, MM_WAIT_FRAME, NULL);
     }
     if (atomic_get(core.hold) && resident > atomic_get(vm->target) && vcpu)

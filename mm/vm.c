@@ -20,14 +20,74 @@
 
 static struct mm_vm vms[MM_VM_MAX];
 
+/* Under core.step_lock. */
+static struct {
+    unsigned count;
+    unsigned free;               /* no free slot comes before this one */
+    uint16_t ids[MM_VM_MAX];     /* of the VMs there are, ascending */
+    struct mm_admission_sum sum; /* overhead, reserved, configured of all of them */
+} live;
+
 void vm_init(void)
 {
     memset(vms, 0, sizeof(vms));
+    memset(&live, 0, sizeof(live));
 }
 
 uint64_t vm_metadata_bytes(void)
 {
-    return sizeof(vms);
+    return sizeof(vms) + sizeof(live);
+}
+
+unsigned vm_live_count(void)
+{
+    return live.count;
+}
+
+struct mm_vm *vm_live(unsigned index)
+{
+    return &vms[live.ids[index]];
+}
+
+unsigned vm_scan_start(uint32_t *hand)
+{
+    if (live.count <= VM_SCAN)
+        return 0;
+    unsigned start = *hand % live.count;
+    *hand = start + VM_SCAN;
+    return start;
+}
+
+/* Place of the id in the list, or where it belongs. */
+static unsigned live_place(uint16_t id)
+{
+    unsigned low = 0, high = live.count;
+    while (low < high) {
+        unsigned middle = (low + high) / 2;
+        if (live.ids[middle] < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static void live_add(uint16_t id)
+{
+    unsigned place = live_place(id);
+    memmove(&live.ids[place + 1], &live.ids[place], (live.count - place) * sizeof(live.ids[0]));
+    live.ids[place] = id;
+    live.count++;
+}
+
+static void live_remove(uint16_t id)
+{
+    unsigned place = live_place(id);
+    ensure(place < live.count && live.ids[place] == id);
+    live.count--;
+    memmove(&live.ids[place], &live.ids[place + 1], (live.count - place) * sizeof(live.ids[0]));
+    if (id < live.free)
+        live.free = id;
 }
 
 struct mm_vm *vm_at(unsigned id)
@@ -59,15 +119,24 @@ static void admission_add(struct mm_admission_sum *sum, const struct mm_vm_confi
     sum->configured += config->pages;
 }
 
+static void admission_take(struct mm_admission_sum *sum, const struct mm_vm_config *config)
+{
+    struct mm_admission_sum one = { 0 };
+    admission_add(&one, config);
+    sum->overhead -= one.overhead;
+    sum->reserved -= one.reserved;
+    sum->configured -= one.configured;
+}
+
 static void admission_sum(const struct mm_vm_config *config, struct mm_admission_sum *sum)
 {
     *sum = (struct mm_admission_sum){ .managed = frame_managed_count() };
     sum->overhead = frame_reserve_count() + frame_kind_count(FRAME_FIXED) -
                     (frame_total_count() - frame_managed_count());
     sum->swap = core_tier_works(MM_TIER_SWAP) ? swap_capacity_pages() : 0;
-    for (unsigned i = 0; i < MM_VM_MAX; i++)
-        if (vms[i].in_use)
-            admission_add(sum, &vms[i].config);
+    sum->overhead += live.sum.overhead;
+    sum->reserved += live.sum.reserved;
+    sum->configured += live.sum.configured;
     admission_add(sum, config);
 }
 
@@ -110,8 +179,9 @@ const char *mm_admission_name(enum mm_admission admission)
 
 static struct mm_vm *slot_take(void)
 {
-    for (unsigned i = 0; i < MM_VM_MAX; i++)
+    for (unsigned i = live.free; i < MM_VM_MAX; i++)
         if (!vms[i].in_use) {
+            live.free = i;
             memset(&vms[i], 0, sizeof(vms[i]));
             vms[i].id = (uint16_t)i;
             vms[i].lock = SPINLOCK(RANK_VM);
@@ -156,6 +226,8 @@ enum mm_admission mm_vm_create(const struct mm_vm_config *config, struct mm_vm *
         set_up(vm, config);
         if (nested_create(vm)) {
             atomic_add(core.configured_pages, config->pages);
+            admission_add(&live.sum, &vm->config);
+            live_add(vm->id);
             __atomic_store_n(&vm->in_use, true, __ATOMIC_RELEASE);
         } else {
             answer = MM_ADMIT_NO_TABLES;
@@ -200,6 +272,10 @@ bool mm_vm_destroy(struct mm_vm *vm)
         pin_drop_all(vm);
         nested_destroy(vm, giveup_end);
         atomic_sub(core.configured_pages, vm->config.pages);
+        if (atomic_swap(vm->limit_waiter, false))
+            atomic_sub(core.limit_waiters, 1);
+        admission_take(&live.sum, &vm->config);
+        live_remove(vm->id);
         __atomic_store_n(&vm->in_use, false, __ATOMIC_RELEASE);
     }
     spin_unlock(&core.step_lock);

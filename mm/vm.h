@@ -56,7 +56,7 @@ struct mm_vm {
     uint32_t target;
     uint32_t hand;      /* reclaim's clock hand, gfn */
     uint64_t dry_pages; /* looked at since a page was last taken or brought in */
-    bool limit_waiter;  /* a vCPU waits for its VM to come below its limit */
+    bool limit_waiter;  /* a vCPU waits for its VM to come below its limit; counted in core */
 
     /* Ages: reclaim and estimates. */
     uint32_t age_hand, age_seen; /* gfn; pages found accessed in this round */
@@ -79,6 +79,15 @@ struct mm_vm {
 
 /* The VM in this slot (its id), or NULL. It stays while core.step_lock is held. */
 struct mm_vm *vm_at(unsigned id);
+
+/* The VMs there are, by id, for scans under core.step_lock. What a step does looks
+ * at VM_SCAN of them at most, from a hand that goes round, so that its cost does
+ * not grow with their number. */
+#define VM_SCAN 4u
+unsigned vm_live_count(void);
+struct mm_vm *vm_live(unsigned index);
+/* Where a scan begins: at 0 when it sees all of them, else at the hand, which moves on. */
+unsigned vm_scan_start(uint32_t *hand);
 
 static inline void vm_count(struct mm_vm *vm, enum mm_vm_counter counter, uint64_t by)
 {
