@@ -112,6 +112,8 @@ static uint32_t run_within(struct swap_cells *cells, uint32_t from, uint32_t to,
         return longest_run(words, from, to, most, first);
     if (from == to || !swap_book_make(&cells->book, from / CELLS_PER_PAGE))
         return 0;
+    if (to > cells->known)
+        cells->known = to;
     *first = from;
     return to - from < most ? to - from : most;
 }
@@ -121,6 +123,10 @@ uint32_t swap_cells_find(struct swap_cells *cells, uint32_t most, uint32_t *firs
     if (!cells->free)
         return 0;
     uint32_t from = cells->cursor < cells->count ? cells->cursor : 0;
+    /* The book grows only when what it has is three quarters full. */
+    uint32_t free_known = cells->free - (cells->count - cells->known);
+    if (from >= cells->known && free_known > cells->known / 4)
+        from = 0;
     uint32_t pages = (cells->count + CELLS_PER_PAGE - 1) / CELLS_PER_PAGE;
     /* The page of the cursor comes twice: from the cursor on, and as a whole. */
     for (uint32_t turn = 0; turn <= pages; turn++) {

@@ -44,6 +44,7 @@ struct swap_cells {
     struct swap_book book; /* four bits a cell: live extents, or SWAP_CELL_BAD */
     uint32_t count, free, bad;
     uint32_t cursor; /* where the next search begins */
+    uint32_t known;  /* cells below this have their page in the book; the rest is free */
 };
 #define SWAP_CELL_BAD 15u
 /* 2^28 sectors: what an extent can name. 128 GiB. */

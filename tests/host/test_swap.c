@@ -159,6 +159,32 @@ static void test_capacity_is_a_promise(void **state)
     audit();
 }
 
+/* A large area that is used a little does not have its whole book made. */
+static void test_book_grows_when_needed(void **state)
+{
+    (void)state;
+    static struct swap_cells cells;
+    static uint32_t taken[2000];
+    uint32_t first, next = 0;
+    swap_cells_init(&cells, 8 * 8192);
+    for (uint32_t i = 0; i < 2000; i++)
+        taken[i] = UINT32_MAX;
+    for (uint32_t n = 0; n < 100000; n++, next = (next + 1) % 2000) {
+        if (taken[next] != UINT32_MAX)
+            swap_cells_give(&cells, taken[next]);
+        assert_true(swap_cells_find(&cells, 1, &first) > 0);
+        swap_cells_take(&cells, first);
+        taken[next] = first;
+    }
+    assert_int_equal(cells.known, 8192);
+    /* And it grows when the cells that are known are in use. */
+    while (cells.free > 3 * 8192) {
+        assert_true(swap_cells_find(&cells, 1, &first) > 0);
+        swap_cells_take(&cells, first);
+    }
+    assert_in_range(cells.known, 5 * 8192, 7 * 8192);
+}
+
 /* Two pages of the book, the second nearly empty: runs end with the area, the
  * search wraps, bad cells are passed over. */
 static void test_cells_of_two_pages(void **state)
@@ -421,6 +447,7 @@ int main(void)
         OPEN(test_reads_are_bounded),
         OPEN(test_capacity_is_a_promise),
         OPEN(test_cells_of_two_pages),
+        OPEN(test_book_grows_when_needed),
         OPEN(test_full),
         OPEN(test_no_frames_for_books),
         OPEN(test_books_are_small),
