@@ -153,7 +153,7 @@ static void full_buckets(void **state)
 static void with_writers(void **state)
 {
     (void)state;
-    start(3, true, 20);
+    start(63, true, 10);
     for (unsigned round = 0; round < 12; round++) {
         for (uint32_t g = 0; g < 40; g++) {
             sim_write(one, g, SIM_COMMON, round % 3 + g % 2);
@@ -161,13 +161,15 @@ static void with_writers(void **state)
         }
         sim_roll_floor(&one->vcpus[0]);
         sim_roll_floor(&two->vcpus[0]);
-        for (unsigned i = 0; i < 60; i++) {
-            sim_enter(&one->vcpus[0]);
-            sim_enter(&two->vcpus[0]);
+        /* They come and go, so that pages also rest for a while. */
+        for (unsigned i = 0; i < 96; i++) {
+            if (i % 16 == 0) {
+                sim_enter(&one->vcpus[0]);
+                sim_enter(&two->vcpus[0]);
+            }
             sim_pump();
-            if (i % 16 == 8)
-                for (unsigned cpu = 0; cpu < 3; cpu++)
-                    sim_leave(cpu);
+            for (unsigned cpu = 0; cpu < 3 && i % 16 == 3; cpu++)
+                sim_leave(cpu);
             sim_oracle(i % 16 == 0);
         }
     }
