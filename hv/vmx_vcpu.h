@@ -76,8 +76,17 @@ void vmx_state_set(struct vcpu *vcpu, enum vcpu_state what, uint64_t value);
 /* vmx.c */
 void vmx_make_current(struct vcpu *vcpu);
 bool vmx_is_loaded(const struct vcpu *vcpu);
-void vmx_skip(struct vcpu *vcpu);
 void vmx_flush_guest_tlb(struct vcpu *vcpu); /* the guest's own translations */
+
+/* vmx_event.c: what struct vcpu_ops says of the same names. */
+void vmx_skip(struct vcpu *vcpu);
+void vmx_inject(struct vcpu *vcpu, uint8_t vector, bool exception, bool has_error, uint32_t error);
+bool vmx_can_interrupt(struct vcpu *vcpu);
+bool vmx_can_nmi(struct vcpu *vcpu);
+/* vmx_event.c: the queued event into the VMCS, before an entry. */
+void vmx_event_deliver(struct vmx *vmx);
+/* vmx_event.c: the primary processor-based controls, when they change. */
+void vmx_proc_set(struct vmx *vmx, uint32_t proc);
 
 /* vmx_exit.c: fills vcpu->exit after an exit. */
 void vmx_exit_decode(struct vcpu *vcpu);
