@@ -116,10 +116,26 @@ static bool is_runnable(struct vcpu *vcpu)
     return vcpu_has_news(vcpu) || vcpu_rest(vcpu) == VCPU_RUNS;
 }
 
+static unsigned on_of(const struct vcpu *vcpu)
+{
+    return __atomic_load_n(&vcpu->on, __ATOMIC_SEQ_CST);
+}
+
+static uint64_t pass_of(const struct vcpu *vcpu)
+{
+    return __atomic_load_n(&vcpu->pass, __ATOMIC_RELAXED);
+}
+
+static void set_pass(struct vcpu *vcpu, uint64_t pass)
+{
+    __atomic_store_n(&vcpu->pass, pass, __ATOMIC_RELAXED);
+}
+
 /* It is in memory, or with this CPU. The queue it is in is locked. */
 static bool is_free(const struct vcpu *vcpu)
 {
-    return vcpu->on == VCPU_ON_NONE || vcpu->on == cpu_this()->index;
+    unsigned on = on_of(vcpu);
+    return on == VCPU_ON_NONE || on == cpu_this()->index;
 }
 
 static void own(struct vcpu *vcpu, unsigned cpu)
@@ -132,7 +148,7 @@ enum sched_claim sched_claim(struct vcpu *vcpu)
     enum sched_claim answer = SCHED_TAKEN;
     struct queue *queue = lock_queue_of(vcpu);
     if (vm_is_running(vcpu->vm) && is_free(vcpu)) {
-        answer = vcpu->on == VCPU_ON_NONE ? SCHED_CLAIMED : SCHED_OURS;
+        answer = on_of(vcpu) == VCPU_ON_NONE ? SCHED_CLAIMED : SCHED_OURS;
         own(vcpu, cpu_this()->index);
     }
     spin_unlock(&queue->lock);
@@ -163,8 +179,8 @@ static struct vcpu *movable(struct queue *queue)
     list_for_each(node, &queue->vcpus)
     {
         struct vcpu *vcpu = vcpu_of(node);
-        if (vcpu->on == VCPU_ON_NONE && vcpu != queue->current && is_runnable(vcpu) &&
-            (!best || vcpu->pass < best->pass))
+        if (on_of(vcpu) == VCPU_ON_NONE && vcpu != queue->current && is_runnable(vcpu) &&
+            (!best || pass_of(vcpu) < pass_of(best)))
             best = vcpu;
     }
     return best;
@@ -174,9 +190,9 @@ static struct vcpu *movable(struct queue *queue)
 static void pull(struct vcpu *vcpu, unsigned to)
 {
     uint64_t from_time = queues[vcpu->cpu].virtual_time;
-    uint64_t ahead = vcpu->pass > from_time ? vcpu->pass - from_time : 0;
+    uint64_t pass = pass_of(vcpu), ahead = pass > from_time ? pass - from_time : 0;
     queue_remove(vcpu);
-    vcpu->pass = queues[to].virtual_time + ahead;
+    set_pass(vcpu, queues[to].virtual_time + ahead);
     queue_add(to, vcpu);
 }
 
@@ -247,7 +263,7 @@ void sched_wake(struct vcpu *vcpu)
     __atomic_store_n(&vcpu->news, true, __ATOMIC_SEQ_CST);
     if (cpu_count() == 1)
         return;
-    unsigned on = __atomic_load_n(&vcpu->on, __ATOMIC_SEQ_CST);
+    unsigned on = on_of(vcpu);
     if (on == cpu_this()->index)
         return;
     if (on != VCPU_ON_NONE)
@@ -266,11 +282,11 @@ static struct vcpu *lowest_pass(struct queue *queue)
         struct vcpu *vcpu = vcpu_of(node);
         if (!is_runnable(vcpu)) {
             /* Catches up when it wakes. */
-            if (vcpu->pass < queue->virtual_time)
-                vcpu->pass = queue->virtual_time;
+            if (pass_of(vcpu) < queue->virtual_time)
+                set_pass(vcpu, queue->virtual_time);
             continue;
         }
-        if (is_free(vcpu) && (!best || vcpu->pass < best->pass))
+        if (is_free(vcpu) && (!best || pass_of(vcpu) < pass_of(best)))
             best = vcpu;
     }
     return best;
@@ -287,8 +303,8 @@ static struct vcpu *choose(struct queue *queue, uint64_t now)
     /* Equal passes take turns. */
     list_remove(&vcpu->run_link);
     list_append(&queue->vcpus, &vcpu->run_link);
-    if (vcpu->pass > queue->virtual_time)
-        queue->virtual_time = vcpu->pass;
+    if (pass_of(vcpu) > queue->virtual_time)
+        queue->virtual_time = pass_of(vcpu);
     queue->slice_over = false;
     timer_set(&queue->slice_timer, now + slice_ns);
     own(vcpu, cpu_this()->index);

@@ -28,9 +28,9 @@ HOST_LIBRARY := $(BUILD)/tests/libballast-host.a
 HOST_TESTS   := $(patsubst tests/host/%.c,$(BUILD)/tests/%,$(wildcard tests/host/test_*.c))
 # Whatever walks nested tables, once more in the other format.
 HOST_NPT     := $(patsubst %,npt:$(BUILD)/tests/test_%,random faults states share pin balloon)
-# test_threads has a machine of its own with real threads, and is built with
-# clang's ThreadSanitizer.
-TSAN_TESTS   := $(BUILD)/tests/test_threads
+# test_threads has a machine of its own with real threads, test_cpus CPUs of its own;
+# they are built with clang's ThreadSanitizer.
+TSAN_TESTS   := $(BUILD)/tests/test_threads $(BUILD)/tests/test_cpus
 TSAN_SOURCES := $(wildcard mm/*.c) lib/fmt.c lib/crc32.c lib/lock.c tests/host/support.c \
                 tests/host/test_threads.c
 TSAN_OBJECTS := $(TSAN_SOURCES:%.c=$(BUILD)/tsan/%.o)
@@ -63,7 +63,10 @@ $(BUILD)/tsan/%.o: %.c
 	@mkdir -p $(@D)
 	$(TSAN_CC) $(TSAN_FLAGS) -c $< -o $@
 
-$(TSAN_TESTS): $(TSAN_OBJECTS)
+$(BUILD)/tests/test_cpus: $(BUILD)/tsan/tests/host/test_cpus.o $(BUILD)/tsan/lib/lock.o
+	$(TSAN_CC) $(TSAN_FLAGS) $^ -lcmocka -lpthread -o $@
+
+$(BUILD)/tests/test_threads: $(TSAN_OBJECTS)
 	$(TSAN_CC) $(TSAN_FLAGS) $^ -lcmocka -lpthread -o $@
 
 $(filter-out $(TSAN_TESTS),$(HOST_TESTS)): $(BUILD)/tests/%: $(BUILD)/tests/obj/tests/host/%.o $(HOST_LIBRARY)
