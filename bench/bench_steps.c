@@ -172,7 +172,7 @@ int main(int argc, char **argv)
     } hosts[] = { { "1 VM, 1 GiB", 1, 196608, 1 },
                   { "100 VMs, 16 GiB", 100, 16384, 16 },
                   { "1000 VMs, 128 GiB", 1000, MANY_PAGES, 128 },
-                  { "10000 VMs, 1 TiB", 10000, MANY_PAGES, 1024 } };
+                  { "10000 VMs, 1 TiB", 10000, 1024, 1024 } };
     double one = 0;
     for (unsigned count = 1; count <= 64; count *= 4) {
         char set[32];

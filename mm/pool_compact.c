@@ -17,7 +17,7 @@
 #define SCAN_FRAMES 64u
 /* Fuller frames are left alone: moving them gains too little. What remains dead in the
  * long run is a third of what this allows. */
-#define VICTIM_LIVE_MAX (PAGE_SIZE * 8u / 9u)
+#define VICTIM_LIVE_MAX (PAGE_SIZE * 9u / 10u)
 
 static struct pool_owner owner_of(const struct pool_header *header)
 {
@@ -65,16 +65,14 @@ static struct pool_hint *lowest_hint(void)
     return best;
 }
 
-/* The emptiest of the frames that hints name; NONE when none of them is a victim. A
- * frame of the pool that a hint names is in the log, whatever became of it since. */
+/* The emptiest of the frames that hints name; NONE when none of them is a victim. */
 static uint32_t choose_hinted(void)
 {
     struct pool_hint *hint;
     while ((hint = lowest_hint())) {
         uint32_t number = hint->frame;
-        const struct frame *frame = pool_log_frame(number);
         *hint = (struct pool_hint){ POOL_FRAME_NONE, PAGE_SIZE };
-        if (frame && frame->kind == FRAME_POOL && is_victim(number))
+        if (is_victim(number))
             return number;
     }
     return POOL_FRAME_NONE;

@@ -86,6 +86,22 @@ static enum pool_result chain_append(struct pool_log *log, uint32_t frame_limit)
     return POOL_OK;
 }
 
+/* Something died in this frame. */
+static void hint(struct pool_log *log, uint32_t number, uint32_t live)
+{
+    struct pool_hint *place = &log->hints[number % POOL_HINTS];
+    if (live <= place->live || place->frame == number)
+        *place = (struct pool_hint){ number, live };
+}
+
+/* The frame leaves the log. */
+static void hint_drop(struct pool_log *log, uint32_t number)
+{
+    struct pool_hint *place = &log->hints[number % POOL_HINTS];
+    if (place->frame == number)
+        *place = (struct pool_hint){ POOL_FRAME_NONE, PAGE_SIZE };
+}
+
 void pool_log_drop_if_empty(struct pool_log *log, uint32_t number)
 {
     struct frame *frame = pool_log_frame(number);
@@ -102,6 +118,7 @@ void pool_log_drop_if_empty(struct pool_log *log, uint32_t number)
         pool_log_frame(next)->pool.prev = prev;
     if (log->cursor == number)
         log->cursor = next;
+    hint_drop(log, number);
     log->frames--;
     frame_free(pfn(number));
 }
@@ -112,14 +129,6 @@ void pool_log_drop_if_empty(struct pool_log *log, uint32_t number)
 static uint32_t bytes_in_first(uint32_t offset, uint32_t span)
 {
     return span < PAGE_SIZE - offset ? span : PAGE_SIZE - offset;
-}
-
-/* Something died in this frame. */
-static void hint(struct pool_log *log, uint32_t number, uint32_t live)
-{
-    struct pool_hint *place = &log->hints[number % POOL_HINTS];
-    if (live <= place->live || place->frame == number)
-        *place = (struct pool_hint){ number, live };
 }
 
 /* Adds or takes away the object's bytes in the books of its frames. */

@@ -43,7 +43,7 @@ struct pool_at {
     uint32_t offset;
 };
 
-#define POOL_HINTS 32u
+#define POOL_HINTS 64u
 
 struct pool_log {
     uint32_t oldest, newest; /* ends of the chain; prev is older, next newer */
@@ -52,7 +52,7 @@ struct pool_log {
     uint32_t held;   /* stays in the log though it may be empty; NONE */
     uint64_t live_bytes;
     /* Frames in which something died, the emptier of those that meet in a place: where
-     * compaction looks first. Hints, checked when they are used. */
+     * compaction looks first. All of them are in the log. */
     struct pool_hint {
         uint32_t frame;
         uint32_t live;
