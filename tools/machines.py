@@ -27,7 +27,7 @@ class Options:
     disk: str = "ide"              # QEMU's disk, a name in DISKS
     disk_faults: str = ""          # QEMU: rules of blkdebug for it
     disk_iops: int = 0             # QEMU: requests per second at most, 0: any
-    real_clock: bool = False       # TCG: its clock is that of this computer, as its disk's
+    idles_really: bool = False     # TCG: when all is idle its clock goes at this computer's pace
 
 
 # clock: a run depends on nothing but its inputs. The TSC counts instructions
@@ -119,13 +119,13 @@ def tcg_tick_ns(options):
 
 def tcg(folder, options):
     """QEMU without KVM emulates AMD-V with nested paging. Its clock counts
-    instructions, 2 ** shift ns each, and jumps ahead when all is idle: guests,
-    disks and ticks have the same speed to each other as in Bochs."""
-    machine = ["-accel", "tcg", "-cpu", options.tcg_cpu]
-    if not options.real_clock:
-        shift = tcg_tick_ns(options).bit_length() - 1
-        machine += ["-icount", f"shift={shift},sleep=off", "-rtc", "base=2025-01-01,clock=vm"]
-    return qemu(folder, options, *machine)
+    instructions, 2 ** shift ns each: guests and ticks have the same speed to each
+    other as in Bochs. When all is idle it jumps ahead, or goes on at the pace of
+    this computer, as disks do, whose requests end in this computer's time."""
+    shift = tcg_tick_ns(options).bit_length() - 1
+    sleep = "on" if options.idles_really else "off"
+    return qemu(folder, options, "-accel", "tcg", "-cpu", options.tcg_cpu,
+                "-icount", f"shift={shift},sleep={sleep}", "-rtc", "base=2025-01-01,clock=vm")
 
 
 MACHINES = {"bochs": bochs, "kvm": kvm, "tcg": tcg}

@@ -157,8 +157,8 @@ def fault_rules(faults, image):
 
 
 def swaps(case):
-    """Whether a disk works in it: QEMU's clock must then be this computer's, since one
-    of counted instructions jumps ahead while all wait for a disk, past its time limit."""
+    """Whether a disk works in it: QEMU's clock must not jump ahead then while all wait
+    for a disk, past its time limit."""
     tiers = re.search(r"^tiers = (.*)$", case.config, re.MULTILINE)
     return bool(case.disk) or not tiers or "swap" in tiers[1]
 
@@ -166,7 +166,7 @@ def swaps(case):
 def run_once(case, folder, image, machine):
     options = machines.Options(case.memory, case.cpu, cpus=case.cpus, disk=case.disk or "ide",
                                disk_faults=fault_rules(case.faults, image), disk_iops=case.iops,
-                               real_clock=swaps(case))
+                               idles_really=swaps(case))
     for _ in range(TRIES):
         console = []
         outcome = runner.run(folder, image, machine, options, case.limit, console.append)
