@@ -21,6 +21,7 @@ SUITES = {
     "tools": ([PYTHON, "tests/tools/test_tools.py", "--result", "{result}"], 300),
     "guest": ([PYTHON, "tests/guest/run_qemu.py", "--result", "{result}"], 300),
     "host": (["make", "-s", "--no-print-directory", f"-j{os.cpu_count()}", "test-host"], 900),
+    "fuzz": ([PYTHON, "tests/fuzz/run_fuzz.py", "--result", "{result}"], 1800),
     "proof": ([PYTHON, "tests/proof/run_proof.py", "--quick", "--result", "{result}"], 900),
     "boot": ([PYTHON, "tests/boot/run_tests.py", "--result", "{result}"], 2700),
     "machines": ([PYTHON, "tests/machines/run_tests.py", "--result", "{result}"], 900),

@@ -85,11 +85,13 @@ static bool squeeze(struct sim_vm *vm, uint32_t number, enum home home)
     struct sim_vcpu *vcpu = &squeezer->vcpus[0];
     uint32_t next = 0;
     for (unsigned i = 0; i < 30000 && !both(vm, number, home); i++) {
-        if (vcpu->op.kind == SIM_NO_OP)
+        if (vcpu->op.kind == SIM_NO_OP) {
             vcpu->op = (struct sim_op){ .kind = SIM_WRITE_PAGE,
-                                        .gfn = next++ % 900,
+                                        .gfn = next % 900,
                                         .content = home == HOME_POOL ? SIM_TEXT : SIM_NOISE,
-                                        .value = 1000 + next };
+                                        .value = 1001 + next };
+            next++;
+        }
         sim_vcpu_try(vcpu);
         /* The BUSY page must be seen: one completion only when nothing else moves. */
         if (hold_disk)
