@@ -117,9 +117,12 @@ static void private_pages(void **state)
     uint32_t page;
     start();
     struct sim_vm *vm = page_in(HOME_PRIVATE, &page);
-    while (clean_slot(frame_of(vm, page)).v != SWAP_SLOT_NONE.v ||
-           homes_of(vm, page) != HOME_PRIVATE)
-        page++;
+    while (homes_of(vm, page) != HOME_PRIVATE ||
+           clean_slot(frame_of(vm, page)).v != SWAP_SLOT_NONE.v)
+        if (++page == PAGES) {
+            vm = vm == one ? two : one;
+            page = 0;
+        }
     entry_t *entry = leaf_of(vm, page);
     struct frame *frame = frame_of(vm, page);
     REPLACE(frame->kind, FRAME_BOOK, "not PRIVATE");
