@@ -32,6 +32,7 @@ const struct config_key config_keys[KEY_COUNT] = {
     HOST_KEY(KEY_SHARE_PAGES, "share_pages",       CONFIG_NUMBER,       share_pages,       1, 65536),
     HOST_KEY(KEY_DISK_FAULT,  "disk_fault",        CONFIG_FAULT,        disk_faults,       1, UINT32_MAX),
     HOST_KEY(KEY_MITIGATIONS, "mitigations",       CONFIG_AUTO,         mitigations,       0, 0),
+    HOST_KEY(KEY_LARGE_PAGES, "large_pages",       CONFIG_SWITCH,       large_pages,       0, 0),
     VM_KEY(KEY_VM_MEMORY,     "memory",            CONFIG_SIZE,         memory,            1 * MIB, GUEST_HOLE_START),
     VM_KEY(KEY_RESERVE,       "reserve",           CONFIG_SIZE,         reserve,           0, GUEST_HOLE_START),
     VM_KEY(KEY_LIMIT,         "limit",             CONFIG_SIZE,         limit,             1 * MIB, GUEST_HOLE_START),

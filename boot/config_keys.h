@@ -55,6 +55,7 @@ enum config_key_index {
     KEY_SHARE_PAGES,
     KEY_DISK_FAULT,
     KEY_MITIGATIONS,
+    KEY_LARGE_PAGES,
     KEY_VM_MEMORY,
     KEY_RESERVE,
     KEY_LIMIT,

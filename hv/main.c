@@ -85,6 +85,8 @@ static void core_config(const struct config_host *host, struct mm_config *config
     config->max_physical_bits = x86_cpuid(0x80000008u, 0).eax & 0xff;
     config->accessed_dirty = vcpu_features.accessed_dirty;
     config->format = vcpu_features.format;
+    config->large_pages = host->large_pages && vcpu_features.large_pages;
+    config->large_execute = vcpu_features.large_execute;
 }
 
 static void memory_start(const struct config_host *host)

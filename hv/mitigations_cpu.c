@@ -8,13 +8,12 @@
 #include "hv/x86.h"
 #include "lib/log.h"
 
-#define CPUID_7_EDX_ARCH_CAPABILITIES (1u << 29)
-#define CPUID_TOPOLOGY                0xbu
-#define TOPOLOGY_THREADS              1u /* level type in ECX */
-#define CPUID_EXTENDED_TOPOLOGY       0x8000001eu
-#define PRED_CMD_IBPB                 1u
-#define FLUSH_CMD_L1D                 1u
-#define RETURN_CALLS                  32u /* the deepest return stack there is */
+#define CPUID_TOPOLOGY          0xbu
+#define TOPOLOGY_THREADS        1u /* level type in ECX */
+#define CPUID_EXTENDED_TOPOLOGY 0x8000001eu
+#define PRED_CMD_IBPB           1u
+#define FLUSH_CMD_L1D           1u
+#define RETURN_CALLS            32u /* the deepest return stack there is */
 /* Twice the largest L1D of the CPUs that need it: it is not replaced strictly in turn. */
 #define L1D_FILL_BYTES (64u * 1024u)
 

@@ -50,6 +50,8 @@ static bool features_settle(void)
     svm_config.asid_count = leaf.ebx;
     vcpu_features.format = &entry_npt;
     vcpu_features.accessed_dirty = true;
+    /* Every processor with long mode has them in its tables (APM volume 2, 5.3.4). */
+    vcpu_features.large_pages = vcpu_features.large_execute = true;
     vcpu_features.trains_returns = true;
     feature_add("nested paging");
     fmt_print(asid_text, sizeof(asid_text), "%u ASIDs", leaf.ebx);

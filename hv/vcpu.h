@@ -205,6 +205,8 @@ bool vcpu_refuse(const char *format, ...) __attribute__((format(printf, 1, 2)));
 #define VCPU_FEATURE_MAX 32
 struct vcpu_features {
     bool accessed_dirty; /* for mm_config */
+    bool large_pages;    /* 2 MiB mappings in nested tables */
+    bool large_execute;  /* guests may execute from them: no machine check comes of it */
     const struct entry_format *format; /* of nested tables, for mm_config */
     bool rdtscp, invpcid; /* the instructions work in guests; else hide them */
     bool forwards_faults, trains_returns; /* hv/mitigations.h */

@@ -145,6 +145,19 @@ static bool controls_settle(void)
     return true;
 }
 
+/*
+ * Not affected by the erratum of CVE-2018-12207: a guest that changes the size of its
+ * own pages and executes from them does not stop the processor with a machine check
+ * ("Intel Processor Machine Check Error Vulnerability" (338110); SDM volume 4, table
+ * 2-2, MSR 10AH bit 6, IF_PSCHANGE_MC_NO).
+ */
+static bool page_size_changes_are_safe(void)
+{
+    if (x86_cpuid(0, 0).eax < 7 || !(x86_cpuid(7, 0).edx & CPUID_7_EDX_ARCH_CAPABILITIES))
+        return false;
+    return x86_rdmsr(MSR_ARCH_CAPABILITIES) & ARCH_CAP_PSCHANGE_MC_NO;
+}
+
 static bool ept_settle(void)
 {
     uint64_t caps = vmx_config.capabilities = x86_rdmsr(MSR_VMX_EPT_VPID);
@@ -163,8 +176,11 @@ static bool ept_settle(void)
         vcpu_features.accessed_dirty = true;
         feature_add("EPT A/D bits");
     }
-    if (caps & EPT_CAP_2M)
+    if (caps & EPT_CAP_2M) {
+        vcpu_features.large_pages = true;
+        vcpu_features.large_execute = page_size_changes_are_safe();
         feature_add("EPT 2 MiB pages");
+    }
     if (caps & EPT_CAP_1G)
         feature_add("EPT 1 GiB pages");
     bool vpid_usable =

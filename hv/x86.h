@@ -59,11 +59,14 @@
 #define PTE_NX      (1ull << 63)
 #define PTE_ADDRESS 0x000ffffffffff000ull
 
+#define CPUID_7_EDX_ARCH_CAPABILITIES (1u << 29)
+#define ARCH_CAP_PSCHANGE_MC_NO       (1ull << 6)
+
 #define MSR_TSC               0x010u
 #define MSR_FEATURE_CONTROL   0x03au
 #define MSR_SPEC_CTRL         0x048u
 #define MSR_PRED_CMD          0x049u
-#define MSR_ARCH_CAPABILITIES 0x10au
+#define MSR_ARCH_CAPABILITIES 0x10au /* where CPUID leaf 7 has EDX bit 29 */
 #define MSR_FLUSH_CMD         0x10bu
 #define MSR_SYSENTER_CS       0x174u
 #define MSR_SYSENTER_ESP      0x175u

@@ -4,6 +4,7 @@
  */
 #include "mm/age.h"
 #include "mm/core.h"
+#include "mm/large.h"
 #include "mm/nested.h"
 #include "mm/vm.h"
 
@@ -49,9 +50,14 @@ static void look(struct mm_vm *vm, bool *cleared)
     struct leaf leaf;
     gfn_t page = gfn(vm->age_hand);
     nested_lock(vm, page, NESTED_LOOK, &leaf);
-    vm->age_hand = leaf.slot ? page.v + 1 : (page.v | 511u) + 1;
-    if (entry_is_present(leaf.entry))
+    bool large = large_holds(&leaf);
+    uint32_t next = leaf.slot && !large ? page.v + 1 : (page.v | 511u) + 1;
+    /* One bit for all of them: all were used, or none. */
+    if (large && large_was_accessed(&leaf, cleared))
+        vm->age_seen += next - page.v;
+    else if (!large && entry_is_present(leaf.entry))
         vm->age_seen += is_active(&leaf, cleared);
+    vm->age_hand = next;
     nested_unlock(&leaf);
 }
 

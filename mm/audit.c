@@ -30,7 +30,7 @@ struct audit {
     size_t first_size;
     int sign; /* -1: take references away; +1: put them back */
     uint32_t homes[HOME_COUNT];
-    uint32_t tables, private_frames;
+    uint32_t tables, private_frames, large;
     uint64_t leaf_slots, leaf_slot_sum; /* of leaves, objects, records */
     uint64_t slots, slot_sum;           /* of the swap area's own books */
     uint64_t leaf_objects, objects;
@@ -182,6 +182,15 @@ static void visit_table(void *context, struct mm_vm *vm, pfn_t table, unsigned l
         report(a, "%s: %u entries could be taken for addresses", vm->name, unsafe);
 }
 
+static void visit_large(void *context, struct mm_vm *vm, gfn_t first, uint32_t astray)
+{
+    struct audit *a = context;
+    a->large++;
+    if (first.v % FRAME_BLOCK != 0 || astray > 0)
+        report(a, "%s: %u pages of the large mapping at page %u are elsewhere", vm->name, astray,
+               first.v);
+}
+
 static void visit_pin(void *context, pfn_t merged)
 {
     struct audit *a = context;
@@ -198,17 +207,25 @@ static void visit_nothing(void *context, struct mm_vm *vm, pfn_t table, unsigned
     (void)context, (void)vm, (void)table, (void)level, (void)entries, (void)unsafe;
 }
 
+static void visit_no_large(void *context, struct mm_vm *vm, gfn_t first, uint32_t astray)
+{
+    (void)context, (void)vm, (void)first, (void)astray;
+}
+
 /* ---- one VM, all VMs ---------------------------------------------------------------------- */
 
 static void check_vm(struct audit *a, struct mm_vm *vm)
 {
     memset(a->homes, 0, sizeof(a->homes));
-    uint32_t tables_before = a->tables;
-    nested_audit(vm, a, visit_leaf, visit_table);
+    uint32_t tables_before = a->tables, large_before = a->large;
+    nested_audit(vm, a, visit_leaf, visit_table, visit_large);
     pin_audit(vm, visit_pin, a);
     if (a->tables - tables_before != vm->tables)
         report(a, "%s: charged for %u tables, has %u", vm->name, vm->tables,
                a->tables - tables_before);
+    if (a->large - large_before != vm->large)
+        report(a, "%s: counts %u large mappings and has %u", vm->name, vm->large,
+               a->large - large_before);
     /* Pages without a leaf table are ZERO. */
     uint32_t seen = 0;
     for (unsigned home = HOME_ZERO; home < HOME_COUNT; home++)
@@ -268,7 +285,7 @@ static void put_back(void)
 {
     struct audit silent = { .sign = 1, .violations = LOGGED_MAX };
     for (unsigned i = 0; i < vm_live_count(); i++) {
-        nested_audit(vm_live(i), &silent, visit_leaf, visit_nothing);
+        nested_audit(vm_live(i), &silent, visit_leaf, visit_nothing, visit_no_large);
         pin_audit(vm_live(i), visit_pin, &silent);
     }
     check_records(&silent);
@@ -349,6 +366,8 @@ unsigned mm_audit(char *first, size_t first_size)
     if (a.private_frames != frame_kind_count(FRAME_PRIVATE))
         report(&a, "%u private frames for %u pages", frame_kind_count(FRAME_PRIVATE),
                a.private_frames);
+    if (a.large != core.large)
+        report(&a, "%u large mappings counted, %u there", core.large, a.large);
     if (a.tables != frame_kind_count(FRAME_TABLE))
         report(&a, "%u table frames for %u tables", frame_kind_count(FRAME_TABLE), a.tables);
     const char *wrong = frame_audit();

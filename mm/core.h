@@ -20,6 +20,7 @@ struct core {
     uint32_t min_free;                        /* frames */
     uint64_t counters[MM_HOST_COUNTER_COUNT]; /* those of kind C, and peaks */
     uint32_t shared_leaves;                   /* leaf entries with home SHARED, all VMs */
+    uint32_t large;                           /* large mappings, all VMs */
     uint64_t configured_pages;                /* of all VMs */
     uint32_t limit_waiters;                   /* VMs with a vCPU that waits for its limit */
     uint32_t age_hand;                        /* vm_scan_start() of the ages */

@@ -16,6 +16,10 @@
     X(frames_shared, G, pages, "frames with a merged page")                                        \
     X(frames_pool, G, pages, "frames of the compressed pool")                                      \
     X(frames_table, G, pages, "frames of nested tables")                                           \
+    X(large, G, mappings, "2 MiB mappings of guest memory")                                        \
+    X(large_made, C, mappings, "made at the first touch of their 512 pages")                       \
+    X(large_split, C, mappings, "cut into pages")                                                  \
+    X(large_coalesced, C, mappings, "made again of 512 private pages")                             \
     X(min_free, G, pages, "free frames below which the state is clear")                            \
     X(metadata_frames, G, bytes, "frame descriptors")                                              \
     X(metadata_share, G, bytes, "share index")                                                     \
@@ -72,6 +76,7 @@
     X(share_collision, C, pages, "not merged: same hash, different content")                       \
     X(share_walk_limit, C, pages, "not merged: bucket too long")                                   \
     X(share_no_frame, C, pages, "not merged: no frame in the share region")                        \
+    X(share_large, C, mappings, "not looked at: a 2 MiB mapping while memory is plenty")           \
     X(share_busy, C, pages, "not merged: pinned or protected")                                     \
     X(share_gone, C, pages, "not merged: the equal page had changed or gone meanwhile")            \
     X(share_clean, C, pages, "not merged: no equal page known; keeps its clean slot instead")      \
@@ -103,6 +108,10 @@
     X(balloon_actual, G, pages, "what the driver says it holds")                                   \
     X(balloon_state, G, state, "driver: 0 absent 1 idle 2 working 3 stuck 4 failed")               \
     X(tables, G, pages, "frames of its nested table")                                              \
+    X(large, G, mappings, "2 MiB mappings of its memory")                                          \
+    X(large_made, C, mappings, "made at the first touch of their 512 pages")                       \
+    X(large_split, C, mappings, "cut into pages")                                                  \
+    X(large_coalesced, C, mappings, "made again of 512 private pages")                             \
     X(active, G, pages, "estimated working set: pages with the accessed bit set in the last scan") \
     X(faults_zero, C, faults, "first touch of a zero page")                                        \
     X(faults_fill, C, faults, "touch of a fill page")                                              \

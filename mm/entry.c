@@ -61,6 +61,14 @@ entry_t entry_table(pfn_t frame)
     return (entry_t){ pfn_to_hpa(frame).v | ENTRY_RWX };
 }
 
+entry_t entry_large(pfn_t frame, bool execute)
+{
+    entry_t entry = { entry_private(frame).v | ENTRY_LARGE };
+    if (!execute)
+        entry.v = (entry.v | entry_format.data_set) & ~entry_format.data_clear;
+    return entry;
+}
+
 /*
  * The bits of an away entry, by sums of parts that do not overlap: the home, the
  * upper part of the payload inverted, its low part. What is ensured is P15 for

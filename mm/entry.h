@@ -11,8 +11,9 @@
  *   upper level)    0 | payload 10..0 | ~(payload>>11) |  0 |  0 |   0  |  home  | 0 0 0
  *   NONE           all zero bits
  *
- * Bits 0 and 1 mean the same in both; bit 2 is set in every present entry, as
- * "execute" in one format and as "user" in the other.
+ * Bits 0 and 1 mean the same in both; bit 2 is set in every present entry of 4 KiB,
+ * as "execute" in one format and as "user" in the other. Bit 7 of an upper entry
+ * says in both that it is a leaf itself: of level 2, a large page of 2 MiB.
  *
  * L1TF (P15): a CPU that takes a non-present entry for an address must find
  * none in cacheable memory. Bits 12..51 hold the payload inverted, and
@@ -54,6 +55,7 @@ struct entry_format {
     uint64_t leaf;     /* set in every present leaf: memory type */
     uint64_t accessed; /* set by the processor, in leaves */
     uint64_t dirty;
+    uint64_t data_set, data_clear; /* of an entry that allows no execution */
 };
 /* Settled by mm_init(), the same for all VMs. */
 extern struct entry_format entry_format;
@@ -62,6 +64,7 @@ extern struct entry_format entry_format;
 
 #define ENTRY_SHARED (1ull << 52) /* software: the frame is SHARED */
 #define ENTRY_LOGGED (1ull << 53) /* software: kept for dirty logging */
+#define ENTRY_LARGE  (1ull << 7)  /* in an upper entry that is present: a leaf */
 #define ENTRY_FRAME  0x000ffffffffff000ull
 
 #define ENTRY_HOME_SHIFT 3
@@ -94,6 +97,11 @@ static inline bool entry_is_accessed(entry_t e)
 {
     return (e.v & ENTRY_ACCESSED) != 0;
 }
+/* Of level 2: does it map 2 MiB? */
+static inline bool entry_is_large(entry_t e)
+{
+    return entry_is_present(e) && (e.v & ENTRY_LARGE);
+}
 static inline bool entry_is_dirty(entry_t e)
 {
     return (e.v & ENTRY_DIRTY) != 0;
@@ -112,6 +120,8 @@ static inline pfn_t entry_frame(entry_t e)
 entry_t entry_private(pfn_t frame); /* RWX */
 entry_t entry_shared(pfn_t frame);  /* R-X */
 entry_t entry_table(pfn_t frame);   /* upper level */
+/* Level 2: 512 private frames from this one on; RWX, or without execution. */
+entry_t entry_large(pfn_t frame, bool execute);
 /* home: one that is not present; payload below entry_payload_limit(). */
 entry_t entry_away(enum home home, uint64_t payload);
 uint64_t entry_payload(entry_t e);

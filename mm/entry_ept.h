@@ -5,6 +5,7 @@
  *   leaf         63 .... 53 52  51 ............ 12  11 10  9 8 7  6    5..3 2 1 0
  *                    0 LOGGED,   frame number        0  0  D A 0 IPAT  WB  X W R
  *                       SHARED
+ *   large, of 2 MiB              frame number, of 512  0  D A 1 IPAT  WB  X W R
  *   upper level                  frame number        0  0  0 A 0  0    0   X W R
  */
 #ifndef MM_ENTRY_EPT_H
@@ -21,6 +22,7 @@ static const struct entry_format entry_ept = {
     .leaf = EPT_WRITE_BACK | EPT_IGNORE_PAT,
     .accessed = EPT_ACCESSED,
     .dirty = EPT_DIRTY,
+    .data_clear = ENTRY_EXEC,
 };
 
 #endif

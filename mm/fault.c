@@ -8,6 +8,7 @@
 #include "mm/core.h"
 #include "mm/floor.h"
 #include "mm/inflight.h"
+#include "mm/large.h"
 #include "mm/nested.h"
 #include "mm/touch.h"
 #include "mm/vm.h"
@@ -70,6 +71,23 @@ static bool is_enough(entry_t entry, unsigned access)
     return entry_is_present(entry) && (entry_is_writable(entry) || !(access & MM_WRITE));
 }
 
+/* A fetch from where large pages may not be executed from: such a range is mapped by
+ * pages from now on. */
+static bool is_fetch(unsigned access)
+{
+    return (access & MM_EXEC) && !core.config.large_execute;
+}
+
+/* True when that changed anything. */
+static bool allow_fetch(struct leaf *leaf)
+{
+    bool large = large_holds(leaf);
+    if (large)
+        large_split(leaf);
+    leaf->table->table.fetched = 1;
+    return large;
+}
+
 enum mm_answer fault_resolve(struct mm_vm *vm, struct mm_vcpu *vcpu, gfn_t page, unsigned access,
                              struct leaf *leaf, bool *spurious)
 {
@@ -77,10 +95,14 @@ enum mm_answer fault_resolve(struct mm_vm *vm, struct mm_vcpu *vcpu, gfn_t page,
         return MM_NO_PAGE;
     if (vm_is_stopped(vm))
         return MM_STOPPED;
-    if (!nested_lock(vm, page, NESTED_MAKE, leaf))
+    if (!nested_lock(vm, page, is_fetch(access) ? NESTED_MAKE : NESTED_TOUCH, leaf))
         return wait_enlist(vcpu, MM_WAIT_FRAME, NULL);
     enum mm_answer answer = MM_DONE;
-    *spurious = is_enough(leaf->entry, access);
+    *spurious = is_enough(leaf->entry, access) && !leaf->made;
+    if (leaf->made)
+        vm_count(vm, MM_VM_faults_zero, 1);
+    if (is_fetch(access) && allow_fetch(leaf))
+        *spurious = false;
     for (unsigned i = 0; i < STEPS_MAX && answer == MM_DONE; i++) {
         if (is_enough(leaf->entry, access))
             return MM_DONE;

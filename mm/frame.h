@@ -62,7 +62,8 @@ struct frame {
         struct {
             uint32_t gfn;
             uint32_t hash; /* low half of hash_page() at the last scan */
-            uint32_t link; /* next in the share index bucket, or the clean slot */
+            uint32_t link; /* next in the share index bucket; the clean slot; or, of the first
+                            * frame of a large mapping, its leaf table */
         } private;
         struct {
             uint32_t count; /* sharers */
@@ -76,7 +77,8 @@ struct frame {
         } pool;
         struct {
             uint32_t entries; /* neither NONE nor ZERO; of upper tables: present ones */
-            uint32_t pad[2];
+            uint32_t fetched; /* leaf: the guest executes from its range (mm/large.h) */
+            uint32_t pad;
         } table;
     };
 };
@@ -113,6 +115,14 @@ pfn_t frame_alloc(enum frame_kind kind, enum frame_urgency urgency);
 pfn_t frame_alloc_shared(void);
 
 void frame_free(pfn_t number);
+
+/*
+ * 512 neighbouring frames that begin at a multiple of 512, of a large page's
+ * size, all of them PRIVATE: the first; PFN_NONE when there is no such block, or
+ * not `keep` free frames beside it. Each is freed for itself.
+ */
+#define FRAME_BLOCK 512u
+pfn_t frame_alloc_block(uint32_t keep);
 
 /* Gives back what this CPU keeps to itself, when memory is not plenty any more.
  * Every CPU calls it now and then (mm_step() does). */

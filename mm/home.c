@@ -5,6 +5,7 @@
 #include "lib/atomic.h"
 #include "lib/string.h"
 #include "mm/core.h"
+#include "mm/large.h"
 #include "mm/vm.h"
 
 #define TO(home) (1u << HOME_##home)
@@ -15,8 +16,9 @@ static const uint16_t legal[HOME_COUNT] = {
     /* touch; inflate */
     [HOME_ZERO] = TO(PRIVATE) | TO(BALLOON) | TO(NONE),
     [HOME_FILL] = TO(PRIVATE) | TO(BALLOON) | TO(NONE),
-    /* merge; found zero, found uniform; page out; inflate */
-    [HOME_PRIVATE] = TO(SHARED) | TO(ZERO) | TO(FILL) | TO(BUSY_OUT) | TO(BALLOON) | TO(NONE),
+    /* merge; found zero, found uniform; page out; inflate; another frame (coalesce) */
+    [HOME_PRIVATE] =
+        TO(SHARED) | TO(ZERO) | TO(FILL) | TO(BUSY_OUT) | TO(BALLOON) | TO(NONE) | TO(PRIVATE),
     /* copy or take back; page out, repoint; inflate */
     [HOME_SHARED] = TO(PRIVATE) | TO(BUSY_OUT) | TO(COUNTED) | TO(BALLOON) | TO(NONE),
     /* touch; compaction; write back; inflate */
@@ -96,6 +98,8 @@ entry_t home_change(struct leaf *leaf, entry_t to)
 {
     enum home from = entry_home(leaf->entry), next = entry_home(to);
     ensure(leaf->slot && home_may_change(from, next) && entry_is_safe(to));
+    if (large_holds(leaf))
+        large_split(leaf);
     if (next == HOME_PRIVATE)
         name_owner(leaf, to);
     entry_t old = { __atomic_load_n(&leaf->slot->v, __ATOMIC_ACQUIRE) };
@@ -116,6 +120,8 @@ void home_adjust(struct leaf *leaf, uint64_t set, uint64_t clear)
     const uint64_t allowed = ENTRY_WRITE | ENTRY_ACCESSED | ENTRY_DIRTY | ENTRY_LOGGED;
     ensure(leaf->slot && entry_is_present(leaf->entry) && ((set | clear) & ~allowed) == 0);
     ensure(!(set & ENTRY_WRITE) || entry_home(leaf->entry) == HOME_PRIVATE);
+    if (large_holds(leaf) && ((set & ~(ENTRY_ACCESSED | ENTRY_DIRTY)) || clear))
+        large_split(leaf);
     uint64_t old = __atomic_load_n(&leaf->slot->v, __ATOMIC_ACQUIRE), next;
     do {
         next = (old | set) & ~clear;

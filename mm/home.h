@@ -6,7 +6,8 @@
  * home_change() checks the move against the table, exchanges the entry by
  * compare-and-swap (the processor sets accessed and dirty bits meanwhile),
  * keeps the counts per VM and per leaf table, and traces the move. The caller
- * holds the range's lock, and flushes before it reuses a frame.
+ * holds the range's lock, and flushes before it reuses a frame. A page that is part
+ * of a large mapping is cut out of it first (mm/large.h).
  */
 #ifndef MM_HOME_H
 #define MM_HOME_H
@@ -18,9 +19,11 @@
 struct leaf {
     struct mm_vm *vm;
     gfn_t gfn;
-    entry_t *slot; /* NULL: no leaf table, the whole range is `entry` */
-    entry_t entry; /* as last read or written */
+    entry_t *slot;  /* NULL: no leaf table, the whole range is `entry` */
+    entry_t *upper; /* the entry that names the leaf table, or maps the range large */
+    entry_t entry;  /* as last read or written */
     struct frame *table;
+    bool made;   /* NESTED_TOUCH found nothing and mapped the range large */
     bool locked; /* this leaf gives the lock up (false for the second of a pair under one) */
 };
 
@@ -33,7 +36,8 @@ const char *home_name(enum home home);
 entry_t home_change(struct leaf *leaf, entry_t to);
 
 /* Changes bits of a present entry, not its home: set, then clear. For write
- * protection (caller flushes), accessed and dirty bits. */
+ * protection (caller flushes), accessed and dirty bits. Setting those two leaves a
+ * large mapping whole. */
 void home_adjust(struct leaf *leaf, uint64_t set, uint64_t clear);
 
 /* The latest moves, for whoever must find out what went wrong. */

@@ -16,6 +16,7 @@
 #include "mm/hash.h"
 #include "mm/home.h"
 #include "mm/inflight.h"
+#include "mm/large.h"
 #include "mm/nested.h"
 #include "mm/policy.h"
 #include "mm/pool.h"
@@ -53,6 +54,7 @@ void mm_config_default(struct mm_config *config)
         .share_pages = 64,
         .max_physical_bits = 36,
         .accessed_dirty = true,
+        .large_execute = true,
     };
 }
 
@@ -128,6 +130,7 @@ bool mm_init(const struct mm_config *config, const struct frame_region *regions,
     pool_init(&pool_ops, (uint32_t)((uint64_t)frame_managed_count() * config->pool_percent / 100));
     swap_init();
     reclaim_init();
+    large_init();
     return true;
 }
 
@@ -173,6 +176,7 @@ bool mm_step(void)
     if (ages_due) {
         ages_due = false;
         age_step(AGE_BUDGET);
+        large_step();
     }
     more |= reclaim_step();
     reclaim_update_state();

@@ -45,6 +45,8 @@ struct mm_config {
     unsigned share_pages;                             /* pages the sharing scan looks at per tick */
     unsigned max_physical_bits;        /* of this machine (CPUID 80000008h), for L1TF encoding */
     bool accessed_dirty;               /* the nested tables have A/D bits */
+    bool large_pages;                  /* 2 MiB mappings where memory is plenty (mm/large.h) */
+    bool large_execute;                /* guests may execute from them */
     const struct entry_format *format; /* of the nested tables (mm/entry.h); copied; NULL: EPT's */
 };
 void mm_config_default(struct mm_config *config);

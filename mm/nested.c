@@ -3,11 +3,12 @@
  *
  * Source: Intel SDM volume 3C, 29.3.2, and AMD APM volume 2, 5.3: four levels of
  * 512 entries, 9 bits of the address each; upper present entries carry permissions
- * and an address only.
+ * and an address only, of a table or, at level 2, of a large page.
  */
 #include "mm/nested.h"
 #include "lib/string.h"
 #include "mm/core.h"
+#include "mm/large.h"
 #include "mm/vm.h"
 
 #define LEVELS      4u /* depth; the leaf is level 1 */
@@ -40,9 +41,7 @@ static void store(entry_t *slot, entry_t entry)
     __atomic_store_n(&slot->v, entry.v, __ATOMIC_RELEASE);
 }
 
-/* A table at `level` whose pages are all ZERO (NONE beyond the guest's end);
- * first: the first page it covers. */
-static pfn_t table_make(struct mm_vm *vm, unsigned level, uint32_t first)
+pfn_t nested_table_make(struct mm_vm *vm, unsigned level, uint32_t first)
 {
     pfn_t table = frame_alloc(FRAME_TABLE, FRAME_TABLES);
     if (pfn_is_none(table))
@@ -58,49 +57,54 @@ static pfn_t table_make(struct mm_vm *vm, unsigned level, uint32_t first)
 
 bool nested_create(struct mm_vm *vm)
 {
-    vm->root = table_make(vm, LEVELS, 0);
+    vm->root = nested_table_make(vm, LEVELS, 0);
     return !pfn_is_none(vm->root);
+}
+
+/* The table an upper entry names, or has beside it; none: the range is uniform. */
+static pfn_t below(entry_t entry)
+{
+    if (entry_is_large(entry))
+        return large_table(entry);
+    return entry_is_present(entry) ? entry_frame(entry) : PFN_NONE;
 }
 
 /* The table below `table` (at `level`), none when that range is uniform. */
 static pfn_t step_down(pfn_t table, unsigned level, uint32_t page)
 {
-    entry_t entry = load(&entries_of(table)[index_at(page, level)]);
-    return entry_is_present(entry) ? entry_frame(entry) : PFN_NONE;
+    return below(load(&entries_of(table)[index_at(page, level)]));
 }
 
 /* The same, made when missing. What guards the entry is held: the range's lock
  * for a leaf table, the VM's for others. */
 static pfn_t step_make(struct mm_vm *vm, pfn_t table, unsigned level, uint32_t page)
 {
-    pfn_t below = step_down(table, level, page);
-    if (!pfn_is_none(below))
-        return below;
+    pfn_t found = step_down(table, level, page);
+    if (!pfn_is_none(found))
+        return found;
     entry_t *slot = &entries_of(table)[index_at(page, level)];
     ensure(entry_home(load(slot)) == HOME_ZERO);
-    below = table_make(vm, level - 1, range_start(page, level));
-    if (!pfn_is_none(below)) {
+    found = nested_table_make(vm, level - 1, range_start(page, level));
+    if (!pfn_is_none(found)) {
         atomic_add(frame_at(table)->table.entries, 1);
-        store(slot, entry_table(below));
+        store(slot, entry_table(found));
     }
-    return below;
+    return found;
 }
 
-/* The table whose entry for the page is at `level`. Upper tables stay until the
- * VM ends, so the way down needs no lock unless one has to be made. */
-static pfn_t walk(struct mm_vm *vm, uint32_t page, unsigned to, bool make)
+/* The table of level 2. Upper tables stay until the VM ends, so the way down
+ * needs no lock unless one has to be made. */
+static pfn_t walk(struct mm_vm *vm, uint32_t page, bool make)
 {
     pfn_t table = vm->root;
-    for (unsigned level = LEVELS; level > to && !pfn_is_none(table); level--) {
-        pfn_t below = step_down(table, level, page);
-        if (pfn_is_none(below) && make && level > 2) {
+    for (unsigned level = LEVELS; level > 2 && !pfn_is_none(table); level--) {
+        pfn_t next = step_down(table, level, page);
+        if (pfn_is_none(next) && make) {
             spin_lock(&vm->lock);
-            below = step_make(vm, table, level, page);
+            next = step_make(vm, table, level, page);
             spin_unlock(&vm->lock);
-        } else if (pfn_is_none(below) && make) {
-            below = step_make(vm, table, level, page);
         }
-        table = below;
+        table = next;
     }
     return table;
 }
@@ -112,20 +116,48 @@ static struct spinlock *range_lock(struct mm_vm *vm, uint32_t page)
     return &vm->ranges[(page >> LEVEL_BITS) % VM_RANGE_LOCKS];
 }
 
-static void leaf_set(struct leaf *leaf, struct mm_vm *vm, gfn_t page, pfn_t table)
+/* A leaf as its table has it; of a large mapping, the processor's bits are above. */
+static void leaf_set(struct leaf *leaf, struct mm_vm *vm, gfn_t page, pfn_t table, entry_t *upper)
 {
     leaf->vm = vm;
     leaf->gfn = page;
     leaf->locked = true;
+    leaf->made = false;
+    leaf->upper = upper;
     if (pfn_is_none(table)) {
-        leaf->slot = NULL;
+        leaf->slot = leaf->upper = NULL;
         leaf->table = NULL;
         leaf->entry = entry_away(HOME_ZERO, 0);
-    } else {
-        leaf->slot = &entries_of(table)[index_at(page.v, 1)];
-        leaf->table = frame_at(table);
-        leaf->entry = load(leaf->slot);
+        return;
     }
+    leaf->slot = &entries_of(table)[index_at(page.v, 1)];
+    leaf->table = frame_at(table);
+    leaf->entry = load(leaf->slot);
+    if (large_holds(leaf))
+        leaf->entry.v |= load(upper).v & (ENTRY_ACCESSED | ENTRY_DIRTY);
+}
+
+/* The range's lock is held. False: it has no leaf table. */
+static bool leaf_find(struct mm_vm *vm, gfn_t page, enum nested_mode mode, struct leaf *leaf)
+{
+    bool make = mode == NESTED_MAKE || mode == NESTED_TOUCH, made = false;
+    pfn_t above = walk(vm, page.v, make), table = PFN_NONE;
+    entry_t *upper = NULL;
+    if (!pfn_is_none(above)) {
+        upper = &entries_of(above)[index_at(page.v, 2)];
+        table = below(load(upper));
+        if (pfn_is_none(table) && mode == NESTED_TOUCH) {
+            table = large_touch(vm, upper, range_start(page.v, 2));
+            made = !pfn_is_none(table);
+            if (made)
+                atomic_add(frame_at(above)->table.entries, 1);
+        }
+        if (pfn_is_none(table) && make)
+            table = step_make(vm, above, 2, page.v);
+    }
+    leaf_set(leaf, vm, page, table, upper);
+    leaf->made = made;
+    return !pfn_is_none(table);
 }
 
 bool nested_lock(struct mm_vm *vm, gfn_t page, enum nested_mode mode, struct leaf *leaf)
@@ -136,19 +168,17 @@ bool nested_lock(struct mm_vm *vm, gfn_t page, enum nested_mode mode, struct lea
         spin_lock(lock);
     else if (!spin_try_lock(lock))
         return false;
-    pfn_t table = walk(vm, page.v, 1, mode == NESTED_MAKE);
-    bool found = !pfn_is_none(table);
-    leaf_set(leaf, vm, page, table);
+    bool found = leaf_find(vm, page, mode, leaf);
     if (!found)
         spin_unlock(lock);
-    return found || mode != NESTED_MAKE;
+    return found || mode == NESTED_LOOK || mode == NESTED_TRY;
 }
 
 /* A leaf table without any page but ZERO and NONE: the range becomes uniform,
  * the table is freed after the flush. The range's lock is held. */
 static void collapse(struct mm_vm *vm, uint32_t page)
 {
-    pfn_t above = walk(vm, page, 2, false);
+    pfn_t above = walk(vm, page, false);
     pfn_t table = step_down(above, 2, page);
     store(&entries_of(above)[index_at(page, 2)], entry_away(HOME_ZERO, 0));
     atomic_sub(frame_at(above)->table.entries, 1);
@@ -179,11 +209,8 @@ bool nested_lock_pair(struct mm_vm *vm_a, gfn_t a, struct leaf *leaf_a, struct m
     spin_lock(first);
     if (second != first)
         spin_lock(second);
-    pfn_t table_a = walk(vm_a, a.v, 1, false), table_b = walk(vm_b, b.v, 1, false);
-    bool found = !pfn_is_none(table_a) && !pfn_is_none(table_b);
+    bool found = leaf_find(vm_a, a, NESTED_LOOK, leaf_a) && leaf_find(vm_b, b, NESTED_LOOK, leaf_b);
     if (found) {
-        leaf_set(leaf_a, vm_a, a, table_a);
-        leaf_set(leaf_b, vm_b, b, table_b);
         leaf_b->locked = second != first;
         return true;
     }
@@ -201,7 +228,7 @@ static void drop_leaves(struct mm_vm *vm, pfn_t table, uint32_t first,
     spin_lock(range_lock(vm, first));
     for (unsigned i = 0; i < LEVEL_COUNT && first + i < vm->config.pages; i++) {
         struct leaf leaf;
-        leaf_set(&leaf, vm, gfn(first + i), table);
+        leaf_set(&leaf, vm, gfn(first + i), table, NULL);
         drop(&leaf);
         ensure(load(leaf.slot).v == 0);
     }
@@ -216,9 +243,10 @@ static void destroy_table(struct mm_vm *vm, pfn_t table, unsigned level, uint64_
         drop_leaves(vm, table, (uint32_t)first, drop);
     else
         for (unsigned i = 0; i < LEVEL_COUNT; i++) {
-            entry_t entry = load(&entries_of(table)[i]);
-            if (entry_is_present(entry))
-                destroy_table(vm, entry_frame(entry), level - 1, first + i * step, drop);
+            entry_t *slot = &entries_of(table)[i];
+            pfn_t found = entry_is_large(load(slot)) ? large_end(vm, slot) : below(load(slot));
+            if (!pfn_is_none(found))
+                destroy_table(vm, found, level - 1, first + i * step, drop);
         }
     atomic_sub(vm->tables, 1);
     frame_free(table);
@@ -247,7 +275,21 @@ struct audit_walk {
     void (*visit)(void *context, struct mm_vm *vm, gfn_t page, entry_t entry);
     void (*table)(void *context, struct mm_vm *vm, pfn_t table, unsigned level, uint32_t entries,
                   uint32_t unsafe);
+    void (*large)(void *context, struct mm_vm *vm, gfn_t first, uint32_t astray);
 };
+
+/* Does the table beside a large entry say the same of all its pages? */
+static void audit_large(const struct audit_walk *w, entry_t large, uint64_t first)
+{
+    uint32_t astray = 0;
+    const entry_t *entries = entries_of(large_table(large));
+    for (uint32_t i = 0; i < LEVEL_COUNT; i++) {
+        entry_t entry = load(&entries[i]);
+        astray += entry_home(entry) != HOME_PRIVATE || !entry_is_writable(entry) ||
+                  entry_frame(entry).v != entry_frame(large).v + i;
+    }
+    w->large(w->context, w->vm, gfn((uint32_t)first), astray);
+}
 
 static void audit_table(const struct audit_walk *w, pfn_t table, unsigned level, uint64_t first)
 {
@@ -263,7 +305,9 @@ static void audit_table(const struct audit_walk *w, pfn_t table, unsigned level,
                 w->visit(w->context, w->vm, gfn((uint32_t)(first + i)), entry);
         } else if (entry_is_present(entry)) {
             count++;
-            audit_table(w, entry_frame(entry), level - 1, first + i * step);
+            if (entry_is_large(entry))
+                audit_large(w, entry, first + i * step);
+            audit_table(w, below(entry), level - 1, first + i * step);
         }
     }
     w->table(w->context, w->vm, table, level, count, unsafe);
@@ -272,8 +316,9 @@ static void audit_table(const struct audit_walk *w, pfn_t table, unsigned level,
 void nested_audit(struct mm_vm *vm, void *context,
                   void (*visit)(void *context, struct mm_vm *vm, gfn_t page, entry_t entry),
                   void (*table)(void *context, struct mm_vm *vm, pfn_t table, unsigned level,
-                                uint32_t entries, uint32_t unsafe))
+                                uint32_t entries, uint32_t unsafe),
+                  void (*large)(void *context, struct mm_vm *vm, gfn_t first, uint32_t astray))
 {
-    struct audit_walk w = { vm, context, visit, table };
+    struct audit_walk w = { vm, context, visit, table, large };
     audit_table(&w, vm->root, LEVELS, 0);
 }

@@ -4,7 +4,8 @@
  * Four levels; a range without a leaf table is uniform, and the upper entry
  * says so with the home code ZERO (or NONE beyond the guest's memory). Tables
  * are made on demand and charged to the VM; a leaf table whose pages are all
- * ZERO again collapses when its lock is given up.
+ * ZERO again collapses when its lock is given up. A range may be mapped large
+ * (mm/large.h): its leaf table is then found beside the large entry.
  *
  * Locks: the leaf entries of a range of 512 pages, whether it has a leaf table,
  * and the upper entry that says so, are guarded by the range's lock: one of
@@ -20,11 +21,16 @@
 enum nested_mode {
     NESTED_LOOK, /* do not make a table; an absent one is no failure */
     NESTED_TRY,  /* as LOOK, but false when the range is locked by someone else */
-    NESTED_MAKE  /* make the table */
+    NESTED_MAKE, /* make the table */
+    NESTED_TOUCH /* as MAKE; a range without a table may become one large mapping */
 };
 
 /* The root, and nothing else. False: no frame. */
 bool nested_create(struct mm_vm *vm);
+
+/* A table of this level whose pages are all ZERO (NONE beyond the guest's end), not
+ * entered anywhere yet; first: the first page it covers. None: no frame. */
+pfn_t nested_table_make(struct mm_vm *vm, unsigned level, uint32_t first);
 
 /* Finds and locks the page's leaf entry. gfn below the VM's size. False: no
  * frame for a table, or (TRY) locked; nothing is held then. */
@@ -50,10 +56,13 @@ void nested_destroy(struct mm_vm *vm, void (*drop)(struct leaf *leaf));
 uint32_t nested_worst_case(uint32_t pages);
 
 /* Calls visit for every leaf entry of every leaf table, and table for every
- * table (level 1 is the leaf). For the audit: nothing is locked. */
+ * table (level 1 is the leaf); large for every large mapping, with the number of
+ * pages that its table has elsewhere or with other rights. For the audit: nothing
+ * is locked. */
 void nested_audit(struct mm_vm *vm, void *context,
                   void (*visit)(void *context, struct mm_vm *vm, gfn_t page, entry_t entry),
                   void (*table)(void *context, struct mm_vm *vm, pfn_t table, unsigned level,
-                                uint32_t entries, uint32_t unsafe));
+                                uint32_t entries, uint32_t unsafe),
+                  void (*large)(void *context, struct mm_vm *vm, gfn_t first, uint32_t astray));
 
 #endif

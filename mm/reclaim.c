@@ -358,7 +358,9 @@ static bool limit_is_dry(void)
 
 static bool tiers_are_dry(void)
 {
-    return !balloon_can_help() && sharing_is_dry() && (paging_is_dry() || limit_is_dry());
+    /* Cutting a large mapping may free some of its pages. */
+    return atomic_get(core.large) == 0 && !balloon_can_help() && sharing_is_dry() &&
+           (paging_is_dry() || limit_is_dry());
 }
 
 /* Of a vCPU that waits. */

@@ -16,6 +16,7 @@
 #include "mm/clean.h"
 #include "mm/core.h"
 #include "mm/hash.h"
+#include "mm/large.h"
 #include "mm/nested.h"
 #include "mm/pin.h"
 #include "mm/vm.h"
@@ -30,6 +31,11 @@ static struct {
 uint64_t share_dry_pages(void)
 {
     return scan.dry;
+}
+
+void share_not_dry(void)
+{
+    scan.dry = 0;
 }
 
 void share_scan_init(void)
@@ -254,22 +260,39 @@ static bool was_written(struct leaf *leaf)
     return true;
 }
 
-/* A batch of one VM's pages from its hand; returns the pages it passed. */
+/* A large mapping stays whole while memory is plenty; else its pages are looked at. */
+static bool is_left_alone(struct leaf *leaf)
+{
+    if (!large_holds(leaf))
+        return false;
+    if (large_is_plenty()) {
+        core_count(MM_HOST_share_large, 1);
+        return true;
+    }
+    large_split(leaf);
+    share_not_dry();
+    return false;
+}
+
+/* A batch of one VM's pages from its hand; returns the pages it passed, but for those
+ * it left alone. */
 static uint32_t scan_batch(struct mm_vm *vm, uint32_t count, uint32_t *freed)
 {
-    uint32_t pages[BATCH], looked = 0, first = vm->share_hand;
+    uint32_t pages[BATCH], looked = 0, passed = 0;
     unsigned n = 0;
     bool flush = false;
     for (; looked < count && vm->share_hand < vm->config.pages; looked++) {
         struct leaf leaf;
         gfn_t page = gfn(vm->share_hand);
         nested_lock(vm, page, NESTED_LOOK, &leaf);
-        vm->share_hand = leaf.slot ? page.v + 1 : (page.v | 511u) + 1;
-        bool written = core.config.accessed_dirty && was_written(&leaf);
+        bool alone = is_left_alone(&leaf);
+        vm->share_hand = leaf.slot && !alone ? page.v + 1 : (page.v | 511u) + 1;
+        passed += alone ? 0 : vm->share_hand - page.v;
+        bool written = !alone && core.config.accessed_dirty && was_written(&leaf);
         flush |= written;
         core_count(MM_HOST_share_volatile, written);
         core_count(MM_HOST_share_scanned, written);
-        if (entry_home(leaf.entry) == HOME_PRIVATE && !written)
+        if (entry_home(leaf.entry) == HOME_PRIVATE && !written && !alone)
             pages[n++] = page.v;
         nested_unlock(&leaf);
     }
@@ -277,7 +300,7 @@ static uint32_t scan_batch(struct mm_vm *vm, uint32_t count, uint32_t *freed)
         core_flush(vm);
     for (unsigned i = 0; i < n; i++)
         *freed += look(vm, gfn(pages[i]));
-    return vm->share_hand - first;
+    return passed;
 }
 
 /* The VM the scan is in; moves on when that is done or gone. */

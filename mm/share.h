@@ -71,6 +71,8 @@ const char *share_audit(void);
 uint32_t share_step(uint32_t budget);
 /* Pages looked at since a frame was last freed by the scan. */
 uint64_t share_dry_pages(void);
+/* There is something new to look at. */
+void share_not_dry(void);
 void share_scan_init(void);
 
 /* PRIVATE => ZERO or FILL when the page is one word repeated; frame freed after

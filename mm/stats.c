@@ -98,6 +98,7 @@ static void frame_values(uint64_t *v)
     /* The last sharer of each frame takes it back. */
     v[MM_HOST_share_exposure] =
         minus(atomic_get(core.shared_leaves), frame_kind_count(FRAME_SHARED));
+    v[MM_HOST_large] = atomic_get(core.large);
 }
 
 static void store_values(uint64_t *v)
@@ -186,6 +187,7 @@ void mm_vm_counters(const struct mm_vm *vm, uint64_t values[MM_VM_COUNTER_COUNT]
     v[MM_VM_balloon_actual] = atomic_get(vm->balloon_actual);
     v[MM_VM_balloon_state] = atomic_get(vm->balloon_state);
     v[MM_VM_tables] = atomic_get(vm->tables);
+    v[MM_VM_large] = atomic_get(vm->large);
     v[MM_VM_active] = atomic_get(vm->active);
     v[MM_VM_stall_page_in] = atomic_get(vm->stall_ns[MM_WAIT_PAGE_IN]) / 1000;
     v[MM_VM_stall_page_out] = atomic_get(vm->stall_ns[MM_WAIT_PAGE_OUT]) / 1000;

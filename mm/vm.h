@@ -41,9 +41,10 @@ struct mm_vm {
     struct mm_vcpu *vcpus[VM_VCPU_MAX];
     unsigned vcpu_count;
 
-    uint32_t homes[HOME_COUNT];             /* pages by home */
-    uint32_t held_frames;                   /* private frames of BUSY pages */
-    uint64_t pool_bytes;                    /* its own blocks in the pool */
+    uint32_t homes[HOME_COUNT]; /* pages by home */
+    uint32_t held_frames; /* private frames of BUSY pages, and of large mappings in the making */
+    uint32_t large;       /* large mappings */
+    uint64_t pool_bytes;  /* its own blocks in the pool */
     uint64_t counters[MM_VM_COUNTER_COUNT]; /* those of kind C */
     uint64_t stall_ns[MM_WAIT_COUNT];
 

@@ -38,8 +38,8 @@ NEEDED = 95 # per cent
 # Of the tests, these see the core; the order is the order of trying. A mutant of
 # a file named here is first shown to that file's own tests.
 TESTS = ["test_balloon", "test_states", "test_pin", "test_faults", "test_share", "test_admission",
-         "test_reclaim", "test_swapping", "test_random"]
-FIRST = {"mm/entry.c": ["test_entry"], "mm/frame.c": ["test_frame"], "mm/hash.c": ["test_hash"],
+         "test_reclaim", "test_swapping", "test_large", "test_random"]
+FIRST = {"mm/entry.c": ["test_entry"], "mm/frame.c": ["test_frame"], "mm/frame_block.c": ["test_frame"], "mm/frame_init.c": ["test_frame"], "mm/large.c": ["test_large"], "mm/hash.c": ["test_hash"],
          "mm/pool.c": ["test_pool"], "mm/pool_log.c": ["test_pool"],
          "mm/pool_compact.c": ["test_pool"], "mm/codec.c": ["test_codec"],
          "mm/codec_decode.c": ["test_codec"], "mm/codec_decode_fast.c": ["test_codec"],

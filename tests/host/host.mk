@@ -27,7 +27,7 @@ HOST_OBJECTS := $(HOST_SOURCES:%.c=$(BUILD)/tests/obj/%.o) $(FAKED_OBJECTS)
 HOST_LIBRARY := $(BUILD)/tests/libballast-host.a
 HOST_TESTS   := $(patsubst tests/host/%.c,$(BUILD)/tests/%,$(wildcard tests/host/test_*.c))
 # Whatever walks nested tables, once more in the other format.
-HOST_NPT     := $(patsubst %,npt:$(BUILD)/tests/test_%,random faults states share pin balloon)
+HOST_NPT     := $(patsubst %,npt:$(BUILD)/tests/test_%,random faults states share pin balloon large)
 # test_threads has a machine of its own with real threads, test_cpus CPUs of its own;
 # they are built with clang's ThreadSanitizer.
 TSAN_TESTS   := $(BUILD)/tests/test_threads $(BUILD)/tests/test_cpus

@@ -85,7 +85,7 @@ struct sim_vm {
 /* ---- CPUs ------------------------------------------------------------------- */
 
 struct sim_translation {
-    bool valid, dirty;
+    bool valid, dirty, large; /* large: of 512 pages, from gfn and pfn on */
     uint8_t access; /* MM_READ | MM_WRITE | MM_EXEC */
     uint8_t slot;
     uint32_t gfn, pfn;
@@ -144,6 +144,7 @@ struct sim_settings {
     uint32_t frames;     /* host memory */
     uint32_t disk_pages; /* swap area; 0: no disk */
     unsigned interleave; /* per mille of hook calls at which another CPU's guest acts */
+    bool execute_small;  /* no execution from large mappings */
     bool npt;            /* format of nested entries; BALLAST_FORMAT=npt makes it the default */
     struct mm_config core;
 };

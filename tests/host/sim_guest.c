@@ -338,7 +338,7 @@ static void act_meanwhile(unsigned cpu)
     if (rng_below(rng, 4)) {
         struct sim_translation *t = &sim.cpus[cpu].tlb[rng_below(rng, SIM_TLB_SIZE)];
         if (t->valid && t->slot == vm->slot) {
-            op.gfn = t->gfn;
+            op.gfn = t->gfn + (t->large ? (uint32_t)rng_below(rng, 512) : 0);
             if (!(t->access & MM_WRITE))
                 op.kind = SIM_READ;
         }
@@ -431,8 +431,9 @@ static void check_pinned(struct sim_vm *vm, struct sim_pin *pin)
     uint64_t entry = sim_peek(vm, pin->gfn, &level);
     sim_check(memcmp(pin->page, sim_shadow(vm, pin->gfn), PAGE_SIZE) == 0,
               "P5: %s gfn %#x differs while pinned", vm->name, pin->gfn);
-    sim_check(level == 1 && entry & 7 &&
-                  (entry & 0x000ffffffffff000ull) >> PAGE_SHIFT == number_of_page(pin->page),
+    uint32_t frame = (uint32_t)((entry & 0x000ffffffffff000ull) >> PAGE_SHIFT);
+    frame += level == 2 ? pin->gfn & 511 : 0;
+    sim_check(level <= 2 && entry & 7 && frame == number_of_page(pin->page),
               "%s gfn %#x left its frame while pinned", vm->name, pin->gfn);
     if (pin->write) {
         uint64_t value = rng_next(&sim.rng);

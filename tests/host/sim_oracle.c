@@ -80,6 +80,16 @@ static void check_leaf(struct sim_vm *vm, uint32_t number, bool content)
                  frame);
 }
 
+/* P3: a page's size changes only when nobody has it cached with the old one. */
+static void check_size(struct sim_vm *vm, const struct sim_translation *t)
+{
+    unsigned level;
+    uint64_t entry = sim_peek(vm, t->gfn, &level);
+    sim_check(!(entry & 7) || level == (t->large ? 2 : 1),
+              "P3: %s gfn %#x is cached as a %s page, the tables have level %u", vm->name, t->gfn,
+              t->large ? "large" : "small", level);
+}
+
 /* Translations a CPU would still use. */
 static void check_cached(unsigned number)
 {
@@ -87,8 +97,11 @@ static void check_cached(unsigned number)
     for (unsigned i = 0; i < SIM_TLB_SIZE; i++) {
         struct sim_translation *t = &cpu->tlb[i];
         struct sim_vm *vm = &sim.vms[t->slot];
-        if (t->valid && vm->core && !vm->stopped && cpu->seen[t->slot] == vm->generation)
-            check_frame(vm, t->gfn, t->pfn, t->access & MM_WRITE, "has cached");
+        if (!t->valid || !vm->core || vm->stopped || cpu->seen[t->slot] != vm->generation)
+            continue;
+        check_size(vm, t);
+        for (uint32_t n = 0; n < (t->large ? 512 : 1); n++)
+            check_frame(vm, t->gfn + n, t->pfn + n, t->access & MM_WRITE, "has cached");
     }
     for (unsigned i = 0; i < SIM_WALK_SIZE; i++) {
         struct sim_walk *w = &cpu->walks[i];

@@ -6,7 +6,8 @@
  * bits 2:0 user, write, present, user needed by all; 5 accessed; 6 dirty; 63 no
  * execution; the rest alike. Translations and the place of leaf tables
  * are cached until the CPU enters the VM and finds its flush generation moved
- * on, or until a violation on that address (SDM 29.4.3.1).
+ * on, or until a violation on that address (SDM 29.4.3.1). A large leaf is cached as
+ * one translation of 512 pages.
  */
 #include <string.h>
 
@@ -105,10 +106,15 @@ static struct sim_translation *find(struct sim_cpu *cpu, unsigned slot, uint32_t
 {
     for (unsigned i = 0; i < SIM_TLB_SIZE; i++) {
         struct sim_translation *t = &cpu->tlb[i];
-        if (t->valid && t->slot == slot && t->gfn == gfn)
+        if (t->valid && t->slot == slot && t->gfn == (t->large ? gfn & ~511u : gfn))
             return t;
     }
     return NULL;
+}
+
+static uint32_t frame_of(const struct sim_translation *t, uint32_t gfn)
+{
+    return t->pfn + (gfn - t->gfn);
 }
 
 bool sim_cached(const struct sim_vcpu *vcpu, uint32_t gfn, struct sim_translation *found)
@@ -124,8 +130,8 @@ bool sim_cached(const struct sim_vcpu *vcpu, uint32_t gfn, struct sim_translatio
 
 static void forget(struct sim_cpu *cpu, unsigned slot, uint32_t gfn)
 {
-    struct sim_translation *t = find(cpu, slot, gfn);
-    if (t)
+    struct sim_translation *t;
+    while ((t = find(cpu, slot, gfn)))
         t->valid = false;
     for (unsigned i = 0; i < SIM_WALK_SIZE; i++)
         if (cpu->walks[i].valid && cpu->walks[i].slot == slot && cpu->walks[i].region == gfn >> 9)
@@ -225,16 +231,21 @@ static bool walk(struct sim_cpu *cpu, struct sim_vm *vm, uint32_t gfn, unsigned 
     bool dirty = !sim.settings.core.accessed_dirty || access & MM_WRITE;
     if (sim.settings.core.accessed_dirty)
         set_bits(entry, accessed_bit() | (access & MM_WRITE ? dirty_bit() : 0));
-    *frame = address_of(value) + (gfn & ((1u << (9 * (level - 1))) - 1));
+    sim_check(level <= 2 && (level == 1 || address_of(value) % 512 == 0),
+              "vm %u gfn %#x: entry %#llx of level %u is no leaf", vm->slot, gfn,
+              (unsigned long long)value, level);
+    uint32_t offset = level == 2 ? gfn & 511 : 0;
+    *frame = address_of(value) + offset;
     struct sim_translation *slot = find(cpu, vm->slot, gfn);
     if (!slot)
         slot = &cpu->tlb[rng_below(&sim.meanwhile, SIM_TLB_SIZE)];
     *slot = (struct sim_translation){ .valid = true,
                                       .dirty = dirty,
+                                      .large = level == 2,
                                       .access = (uint8_t)allowed,
                                       .slot = (uint8_t)vm->slot,
-                                      .gfn = gfn,
-                                      .pfn = *frame };
+                                      .gfn = gfn - offset,
+                                      .pfn = *frame - offset };
     return true;
 }
 
@@ -244,7 +255,7 @@ bool sim_translate(unsigned number, struct sim_vm *vm, uint32_t gfn, unsigned ac
     struct sim_cpu *cpu = &sim.cpus[number];
     struct sim_translation *t = find(cpu, vm->slot, gfn);
     if (t && (t->access & access) == access && (!(access & MM_WRITE) || t->dirty)) {
-        *frame = t->pfn;
+        *frame = frame_of(t, gfn);
         return true;
     }
     if (walk(cpu, vm, gfn, access, frame))

@@ -149,6 +149,32 @@ static void present_entries_npt(void **state)
     entry_format_choose(&entry_ept);
 }
 
+static void large_entries(void **state)
+{
+    (void)state;
+    for (unsigned npt = 0; npt < 2; npt++) {
+        assert_true(entry_init(48, 0x1000));
+        entry_format_choose(npt ? &entry_npt : &entry_ept);
+        for (uint32_t n = 512; n < 0x1000000; n += 512 * 511) {
+            entry_t all = entry_large(pfn(n), true), data = entry_large(pfn(n), false);
+            assert_true(entry_is_large(all) && entry_is_large(data));
+            assert_false(entry_is_large(entry_table(pfn(n))));
+            assert_int_equal(entry_frame(all).v, n);
+            assert_int_equal(entry_frame(data).v, n);
+            assert_int_equal(all.v & ~(1ull << 7), entry_private(pfn(n)).v);
+            /* Reserved in a large leaf: address bits 12 to 20 (NPT: 12 is PAT, 13 to 20). */
+            assert_int_equal((all.v | data.v) & 0x1ff000, 0);
+            assert_int_equal(data.v & 3, 3);
+            /* No execution: bit 2 clear, or bit 63 set and still the user's. */
+            assert_int_equal(all.v ^ data.v, npt ? 1ull << 63 : 4);
+            assert_true(entry_is_safe(all) && entry_is_safe(data));
+        }
+    }
+    assert_false(entry_is_large(entry_away(HOME_ZERO, 0)));
+    assert_false(entry_is_large((entry_t){ 1ull << 7 }));
+    entry_format_choose(&entry_ept);
+}
+
 static void nothing_there(void **state)
 {
     (void)state;
@@ -197,10 +223,11 @@ static void machines_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_width),           cmocka_unit_test(exhaustive),
-        cmocka_unit_test(present_entries),       cmocka_unit_test(present_entries_npt),
-        cmocka_unit_test(nothing_there),         cmocka_unit_test(unsafe_entries),
-        cmocka_unit_test(payloads_out_of_range), cmocka_unit_test(machines_refused),
+        cmocka_unit_test(every_width),      cmocka_unit_test(exhaustive),
+        cmocka_unit_test(present_entries),  cmocka_unit_test(present_entries_npt),
+        cmocka_unit_test(large_entries),    cmocka_unit_test(nothing_there),
+        cmocka_unit_test(unsafe_entries),   cmocka_unit_test(payloads_out_of_range),
+        cmocka_unit_test(machines_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -163,6 +163,55 @@ static void random_use(void **state)
     }
 }
 
+/* 512 aligned neighbours, while so many are left beside them. */
+static void blocks(void **state)
+{
+    enum { MANY = 4000 };
+    (void)state;
+    sim_memory_stop();
+    struct sim_settings settings = { .seed = 1, .cpus = 1, .frames = MANY };
+    sim_memory_start(&settings);
+    uint64_t start = (uint64_t)SIM_PFN_FIRST << PAGE_SHIFT;
+    /* The first bank has one whole block, the second some. */
+    const struct frame_region regions[] = {
+        { hpa(start), 1300 * PAGE_SIZE },
+        { hpa(start + 1400 * PAGE_SIZE), 2600 * PAGE_SIZE },
+    };
+    assert_true(frame_init(regions, 2));
+    uint32_t managed = frame_managed_count();
+    pfn_t taken[8];
+    unsigned count = 0;
+    for (; count < 8; count++) {
+        taken[count] = frame_alloc_block(0);
+        if (pfn_is_none(taken[count]))
+            break;
+        assert_int_equal(taken[count].v % FRAME_BLOCK, 0);
+        for (uint32_t i = 0; i < FRAME_BLOCK; i++) {
+            struct frame *frame = frame_at(pfn(taken[count].v + i));
+            assert_true(frame && frame->kind == FRAME_PRIVATE);
+        }
+        for (unsigned k = 0; k < count; k++)
+            assert_int_not_equal(taken[count].v, taken[k].v);
+        assert_null(frame_audit());
+    }
+    assert_in_range(count, 3, 7);
+    assert_int_equal(frame_free_count(), managed - count * FRAME_BLOCK);
+    /* A block with one frame missing is none. */
+    for (uint32_t i = 0; i < FRAME_BLOCK; i++)
+        if (i != 77)
+            frame_free(pfn(taken[0].v + i));
+    assert_true(pfn_is_none(frame_alloc_block(0)));
+    frame_free(pfn(taken[0].v + 77));
+    uint32_t keep = frame_free_count() - FRAME_BLOCK;
+    assert_true(pfn_is_none(frame_alloc_block(keep + 1)));
+    assert_int_equal(frame_alloc_block(keep).v, taken[0].v);
+    for (unsigned k = 0; k < count; k++)
+        for (uint32_t i = 0; i < FRAME_BLOCK; i++)
+            frame_free(pfn(taken[k].v + i));
+    assert_int_equal(frame_free_count(), managed);
+    assert_null(frame_audit());
+}
+
 static void double_free_is_noticed(void **state)
 {
     (void)state;
@@ -204,6 +253,7 @@ int main(void)
         WITH_FRAMES(shared_at_random),
         WITH_FRAMES(shared_until_empty),
         WITH_FRAMES(random_use),
+        WITH_FRAMES(blocks),
         WITH_FRAMES(double_free_is_noticed),
         WITH_FRAMES(nothing_to_manage),
         WITH_FRAMES(frame_zero_is_nobodys),

@@ -20,30 +20,36 @@ struct scenario {
     bool same_salt;
     unsigned interleave;                        /* per mille */
     unsigned read_faults, write_faults, damage; /* per mille */
+    bool large, large_execute;
 };
 
 /* Floors (64 pages a vCPU) must leave room for something to move. */
 static const struct scenario scenarios[] = {
     /* name, CPUs, VMs, vCPUs, pages, frames, disk, tiers: share balloon compress swap,
-     * A/D bits, one salt, interleave, read errors, write errors, damage */
-    { "one-cpu", 1, 3, 1, 160, 400, 700, { 1, 1, 1, 1 }, true, true, 0, 0, 0, 0 },
-    { "many-cpus", 4, 4, 2, 280, 850, 1300, { 1, 1, 1, 1 }, true, true, 10, 0, 0, 0 },
-    { "busy-cpus", 4, 3, 1, 200, 450, 900, { 1, 1, 1, 1 }, true, true, 200, 0, 0, 0 },
-    { "no-ad-bits", 3, 3, 2, 240, 600, 900, { 1, 1, 1, 1 }, false, false, 10, 0, 0, 0 },
-    { "share-only", 2, 3, 1, 160, 600, 0, { 1, 0, 0, 0 }, true, true, 5, 0, 0, 0 },
-    { "balloon-only", 2, 3, 1, 160, 600, 0, { 0, 1, 0, 0 }, true, true, 20, 0, 0, 0 },
-    { "compress-only", 2, 3, 1, 180, 440, 0, { 0, 0, 1, 0 }, true, true, 20, 0, 0, 0 },
-    { "share-compress", 2, 3, 1, 220, 750, 0, { 1, 0, 1, 0 }, true, true, 5, 0, 0, 0 },
-    { "swap-only", 3, 3, 1, 160, 320, 700, { 0, 0, 0, 1 }, true, true, 20, 0, 0, 0 },
-    { "write-errors", 2, 3, 1, 200, 400, 1600, { 1, 1, 1, 1 }, true, true, 20, 0, 30, 0 },
-    { "read-errors", 2, 4, 1, 200, 450, 900, { 1, 0, 1, 1 }, true, true, 10, 350, 0, 0 },
-    { "damage", 2, 4, 1, 200, 450, 900, { 1, 0, 1, 1 }, true, true, 10, 0, 0, 150 },
+     * A/D bits, one salt, interleave, read errors, write errors, damage, large pages, to be
+     * executed from as well */
+    { "one-cpu", 1, 3, 1, 160, 400, 700, { 1, 1, 1, 1 }, true, true, 0, 0, 0, 0, 0, 0 },
+    { "many-cpus", 4, 4, 2, 280, 850, 1300, { 1, 1, 1, 1 }, true, true, 10, 0, 0, 0, 0, 0 },
+    { "busy-cpus", 4, 3, 1, 200, 450, 900, { 1, 1, 1, 1 }, true, true, 200, 0, 0, 0, 0, 0 },
+    { "no-ad-bits", 3, 3, 2, 240, 600, 900, { 1, 1, 1, 1 }, false, false, 10, 0, 0, 0, 0, 0 },
+    { "share-only", 2, 3, 1, 160, 600, 0, { 1, 0, 0, 0 }, true, true, 5, 0, 0, 0, 0, 0 },
+    { "balloon-only", 2, 3, 1, 160, 600, 0, { 0, 1, 0, 0 }, true, true, 20, 0, 0, 0, 0, 0 },
+    { "compress-only", 2, 3, 1, 180, 440, 0, { 0, 0, 1, 0 }, true, true, 20, 0, 0, 0, 0, 0 },
+    { "share-compress", 2, 3, 1, 220, 750, 0, { 1, 0, 1, 0 }, true, true, 5, 0, 0, 0, 0, 0 },
+    { "swap-only", 3, 3, 1, 160, 320, 700, { 0, 0, 0, 1 }, true, true, 20, 0, 0, 0, 0, 0 },
+    { "write-errors", 2, 3, 1, 200, 400, 1600, { 1, 1, 1, 1 }, true, true, 20, 0, 30, 0, 0, 0 },
+    { "read-errors", 2, 4, 1, 200, 450, 900, { 1, 0, 1, 1 }, true, true, 10, 350, 0, 0, 0, 0 },
+    { "damage", 2, 4, 1, 200, 450, 900, { 1, 0, 1, 1 }, true, true, 10, 0, 0, 150, 0, 0 },
+    { "large", 3, 3, 2, 1100, 5400, 3000, { 1, 1, 1, 1 }, true, true, 20, 0, 0, 0, 1, 1 },
+    { "large-data", 2, 3, 1, 1100, 2600, 3000, { 1, 0, 1, 1 }, true, false, 20, 0, 0, 0, 1, 0 },
+    { "large-no-ad", 2, 2, 1, 1300, 2200, 2600, { 1, 1, 1, 1 }, false, true, 20, 0, 0, 0, 1, 1 },
 };
 /* Short lives find more than one long life. */
 #define LIFE_STEPS 4000u
 #define SCENARIOS  (sizeof scenarios / sizeof scenarios[0])
 
 static uint64_t total_steps, total_accesses, total_writes, total_flushes, total_cow, total_stops;
+static uint64_t total_made, total_split, total_coalesced;
 
 static void start(const struct scenario *scenario, uint64_t seed)
 {
@@ -55,6 +61,8 @@ static void start(const struct scenario *scenario, uint64_t seed)
     memcpy(settings.core.tiers, scenario->tiers, sizeof settings.core.tiers);
     settings.core.accessed_dirty = scenario->accessed_dirty;
     settings.interleave = scenario->interleave;
+    settings.core.large_pages = scenario->large;
+    settings.core.large_execute = scenario->large_execute;
     sim_start(&settings);
     sim.disk.order = SIM_RANDOM;
     sim.disk.fail_read_permille = scenario->read_faults;
@@ -105,7 +113,12 @@ static void run(const struct scenario *scenario, uint64_t steps, uint64_t seed)
         sim_random_step();
         if (rng_below(&sim.rng, 600) == 0)
             turn_over(scenario);
-        sim_oracle(i % 16 == 0);
+        /* Coalescing wants the state to stay high for a while; the oracle looks at
+         * many times as many pages. */
+        if (scenario->large && i % 4 == 0)
+            SIM_CORE(mm_tick());
+        if (!scenario->large || i % 32 == 0)
+            sim_oracle(i % 16 == 0);
     }
     sim_disk_heal();
     for (unsigned i = 0; i < SIM_VM_MAX; i++)
@@ -123,6 +136,9 @@ static void run(const struct scenario *scenario, uint64_t steps, uint64_t seed)
     for (unsigned i = 0; i < SIM_VM_MAX; i++)
         if (sim.vms[i].core)
             total_cow += sim_vm_counter(&sim.vms[i], MM_VM_faults_cow);
+    total_made += sim_host_counter(MM_HOST_large_made);
+    total_split += sim_host_counter(MM_HOST_large_split);
+    total_coalesced += sim_host_counter(MM_HOST_large_coalesced);
     total_steps += steps;
     for (unsigned i = 0; i < MM_STOP_REASON_COUNT; i++)
         total_stops += sim.stops[i];
@@ -165,5 +181,8 @@ int main(void)
            (unsigned long long)total_steps, (unsigned long long)total_accesses,
            (unsigned long long)total_writes, (unsigned long long)total_flushes,
            (unsigned long long)total_cow, (unsigned long long)total_stops);
+    printf("figure: large mappings: %llu made by a touch, %llu split, %llu coalesced\n",
+           (unsigned long long)total_made, (unsigned long long)total_split,
+           (unsigned long long)total_coalesced);
     return failed;
 }

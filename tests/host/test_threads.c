@@ -33,7 +33,8 @@
 #include "tests/host/threads_content.h"
 
 #define PFN_FIRST  0x4321u
-#define FRAMES     1100u
+#define FRAMES     1100u /* short of what the guests want */
+#define PLENTY     3600u
 #define DISK_PAGES 4000u
 #define VMS        3u
 #define VCPUS      2u
@@ -77,6 +78,8 @@ struct vcpu {
 };
 
 static uint8_t *arena;
+static uint32_t frames = FRAMES;
+static bool large_pages;
 static struct cpu cpus[CPUS];
 static struct machine_vm vms[VMS];
 static struct vcpu vcpus[VMS][VCPUS];
@@ -89,7 +92,7 @@ static uint64_t linger_share = 2, stay = 60;
 
 GUEST_CODE void *machine_frame_map(pfn_t frame)
 {
-    ensure(frame.v - PFN_FIRST < FRAMES);
+    ensure(frame.v - PFN_FIRST < frames);
     return arena + (uint64_t)(frame.v - PFN_FIRST) * PAGE_SIZE;
 }
 
@@ -242,6 +245,7 @@ static void window(struct vcpu *vcpu)
 }
 
 #define ENTRY_ADDRESS 0x000ffffffffff000ull
+#define ENTRY_LARGE   (1ull << 7)
 
 /* By the cache or by a walk that sets accessed and dirty bits; NULL: violation. */
 GUEST_CODE static uint8_t *translate(struct vcpu *vcpu, uint32_t page, bool write)
@@ -256,16 +260,18 @@ GUEST_CODE static uint8_t *translate(struct vcpu *vcpu, uint32_t page, bool writ
         uint64_t value = __atomic_load_n(entry, __ATOMIC_ACQUIRE);
         if (!(value & MM_READ) || (write && !(value & MM_WRITE)))
             break;
-        uint64_t bits = 1ull << 8 | (level == 1 && write ? 1ull << 9 : 0);
+        bool leaf = level == 1 || (level == 2 && value & ENTRY_LARGE);
+        uint64_t bits = 1ull << 8 | (leaf && write ? 1ull << 9 : 0);
         if (!__atomic_compare_exchange_n(entry, &value, value | bits, false, __ATOMIC_ACQ_REL,
                                          __ATOMIC_RELAXED)) {
             level++; /* changed meanwhile: look at it again */
             continue;
         }
         at = value;
-        if (level > 1)
+        if (!leaf)
             continue;
-        *t = (struct translation){ page, hpa_to_pfn(hpa(at & ENTRY_ADDRESS)).v, true,
+        uint32_t offset = level == 2 ? page & 511 : 0;
+        *t = (struct translation){ page, hpa_to_pfn(hpa(at & ENTRY_ADDRESS)).v + offset, true,
                                    (value & MM_WRITE) && write };
         return machine_frame_map(pfn(t->pfn));
     }
@@ -393,8 +399,10 @@ static void balloon(struct vcpu *vcpu, uint32_t page)
         atomic_add(moved, 1);
     }
     mm_balloon_driver(vcpu->vm->core, true, false, page);
-    if (rng_below(&vcpu->rng, 2))
+    if (large_pages || rng_below(&vcpu->rng, 2))
         mm_balloon_deflate(&vcpu->core, gfn(page));
+    if (large_pages) /* ranges shall become whole again */
+        write_page(vcpu, page, TEXT, page);
 }
 
 static void operate(struct vcpu *vcpu)
@@ -410,7 +418,7 @@ static void operate(struct vcpu *vcpu)
                    rng_next(&vcpu->rng) % 100000);
     else if (dice < 90)
         pin_page(vcpu, page, rng_below(&vcpu->rng, 2));
-    else if (dice < 96)
+    else if (dice < 96 && (!large_pages || rng_below(&vcpu->rng, 20) == 0))
         balloon(vcpu, page);
     else
         work();
@@ -505,9 +513,11 @@ static void start(void)
     struct mm_config config;
     mm_config_default(&config);
     config.share_pages = 256;
-    arena = aligned_alloc(PAGE_SIZE, (size_t)FRAMES * PAGE_SIZE);
+    config.large_pages = large_pages;
+    config.tiers[MM_TIER_SHARE] = !large_pages; /* it takes what is zero out of the ranges */
+    arena = aligned_alloc(PAGE_SIZE, (size_t)frames * PAGE_SIZE);
     const struct frame_region region = { hpa((uint64_t)PFN_FIRST << PAGE_SHIFT),
-                                         (uint64_t)FRAMES * PAGE_SIZE };
+                                         (uint64_t)frames * PAGE_SIZE };
     assert_true(mm_init(&config, &region, 1));
     disk_format();
     assert_int_equal(mm_swap_attach(&disk, 0, disk.sector_count), 0);
@@ -612,6 +622,25 @@ static void threads(void **state)
     stop();
 }
 
+/* With memory enough for large mappings, which balloons cut and the core makes again. */
+static void large_mappings(void **state)
+{
+    uint64_t v[MM_HOST_COUNTER_COUNT];
+    (void)state;
+    ops = support_number("BALLAST_THREADS_OPS", 4000) / 4;
+    frames = PLENTY;
+    large_pages = true;
+    run();
+    assert_int_equal(wrong_pages, 0);
+    mm_host_counters(v);
+    printf("figure: large mappings: %llu made by a touch, %llu split, %llu coalesced\n",
+           (unsigned long long)v[MM_HOST_large_made], (unsigned long long)v[MM_HOST_large_split],
+           (unsigned long long)v[MM_HOST_large_coalesced]);
+    assert_true(v[MM_HOST_large_made] > 0 && v[MM_HOST_large_split] > 0);
+    stop();
+    frames = FRAMES;
+}
+
 /* The same run on a machine that forgets something, in a process of its own: a
  * wrong page, an audit that finds something, or a panic. */
 static const char *program;
@@ -652,6 +681,7 @@ int main(int count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads),
+        cmocka_unit_test(large_mappings),
         cmocka_unit_test(without_the_flush),
         cmocka_unit_test(without_the_kick),
     };
