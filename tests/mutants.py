@@ -38,8 +38,10 @@ NEEDED = 95 # per cent
 # Of the tests, these see the core; the order is the order of trying. A mutant of
 # a file named here is first shown to that file's own tests.
 TESTS = ["test_balloon", "test_states", "test_pin", "test_faults", "test_share", "test_admission",
-         "test_reclaim", "test_swapping", "test_large", "test_random"]
-FIRST = {"mm/entry.c": ["test_entry"], "mm/frame.c": ["test_frame"], "mm/frame_block.c": ["test_frame"], "mm/frame_init.c": ["test_frame"], "mm/large.c": ["test_large"], "mm/hash.c": ["test_hash"],
+         "test_reclaim", "test_swapping", "test_large", "test_clean", "test_edges", "test_random"]
+FIRST = {"mm/entry.c": ["test_entry"], "mm/frame.c": ["test_frame"],
+         "mm/frame_block.c": ["test_frame"], "mm/frame_init.c": ["test_frame"],
+         "mm/large.c": ["test_large"], "mm/hash.c": ["test_hash"],
          "mm/pool.c": ["test_pool"], "mm/pool_log.c": ["test_pool"],
          "mm/pool_compact.c": ["test_pool"], "mm/codec.c": ["test_codec"],
          "mm/codec_decode.c": ["test_codec"], "mm/codec_decode_fast.c": ["test_codec"],
@@ -49,7 +51,7 @@ FIRST = {"mm/entry.c": ["test_entry"], "mm/frame.c": ["test_frame"], "mm/frame_b
          "mm/swap_read.c": ["test_swap", "test_swap_damage"],
          "mm/swap_write.c": ["test_swap", "test_swap_damage"],
          "mm/pin.c": ["test_pin"], "mm/pagein.c": ["test_swapping"], "mm/vm.c": ["test_admission"],
-         "mm/share_index.c": ["test_share"], "mm/share.c": ["test_share"],
+         "mm/share_index.c": ["test_share"], "mm/share.c": ["test_share", "test_collisions"],
          "mm/touch.c": ["test_states", "test_share"], "mm/policy_esx.c": ["test_reclaim"],
          "mm/reclaim.c": ["test_reclaim"], "mm/age.c": ["test_reclaim"]}
 FLAGS = "-std=gnu11 -O1 -I. -MMD -MP -w -fno-strict-aliasing"

@@ -11,6 +11,7 @@
 #   make build/tests/test_swap  one
 #   make soak STEPS=n [SEED=n]  random operations for long; REPLAY=n: one life again
 #   make fail-nth               every allocation and every transfer fails, one run each
+#   make coverage               branches and MC/DC of mm/
 #   make mutants                do the tests notice when the core is broken?
 
 HOST_SOURCES := $(wildcard mm/*.c lib/fmt.c lib/elf.c lib/crc32.c lib/json.c lib/lock.c boot/config*.c \
@@ -39,7 +40,7 @@ TSAN_CC      := clang
 HOST_FLAGS   := $(COMMON) -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
 HOST_LIBS    := -lcmocka -llz4 -lm
 
-.PHONY: test-host soak mutants
+.PHONY: test-host soak mutants coverage
 
 $(BUILD)/tests/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -96,6 +97,10 @@ soak: $(BUILD)/long/tests/test_random
 
 fail-nth: $(BUILD)/long/tests/test_fail_nth
 	BALLAST_RUNS=0 $<
+
+coverage: packages
+	@tools/install-packages clang-19 llvm-19 libclang-rt-19-dev
+	@$(PYTHON) tests/coverage.py
 
 mutants:
 	@$(PYTHON) tests/mutants.py
