@@ -31,7 +31,7 @@ def stopped(name, reason, cmdline="", title="", duration="60s", checks=()):
 def harmless(name, cmdline="", title="", checks=(), memory="16M"):
     """The hostile guest comes to its end, its memory as intact as the victim's."""
     return Case(f"hostile guest: {title or name}",
-                host("28M", duration="120s") + VICTIM + hostile(name, cmdline, memory),
+                host("28M", duration="240s") + VICTIM + hostile(name, cmdline, memory),
                 [verified("victim", "hostile"), verified("victim", pages=3000), *checks])
 
 

@@ -17,11 +17,12 @@ CASES = [
          vm("alone", "workload=fill seed=1 ws=12M", memory="24M"),
          [verified("alone", pages=3000), host_counter("large_made", ZERO, "0"),
           vm_counter("alone", "faults_zero", lambda value: value > 3000, "above 3000")]),
-    # The second guest leaves; what the first had lost comes back as it reads on.
+    # The second guest leaves; the first, which kept its frames, gets its mappings back.
     Case("large mappings under pressure and after",
          host("48M", "compress swap", large_pages="on") +
-         vm("stays", "workload=fill seed=1 ws=16M rounds=12", memory="24M") +
-         vm("leaves", "workload=fill seed=2 ws=26M rounds=1", memory="32M", shares=4000),
+         vm("stays", "workload=fill seed=1 ws=16M rounds=50 mix=0:100:0:0", memory="24M",
+            reserve="20M") +
+         vm("leaves", "workload=fill seed=2 ws=24M rounds=1", memory="32M", shares=4000),
          [verified("stays", "leaves"), vm_counter("stays", "large_made", POSITIVE, "positive"),
           vm_counter("stays", "large_split", POSITIVE, "positive"),
           vm_counter("stays", "large_coalesced", POSITIVE, "positive"),
