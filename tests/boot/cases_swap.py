@@ -70,9 +70,10 @@ CASES = [
     Case("reads that fail once", host("32M", "swap", disk_fault="read 5 1") + TWO,
          [verified("one", "two"), host_counter("swap_read_errors", POSITIVE, "positive"),
           host_counter("swap_retries", POSITIVE, "positive")]),
+    # Whose the fifth read is depends on when requests end.
     Case("reads that keep failing", host("32M", "swap", disk_fault="read 5 4") + TWO,
          [exactly_one_lost, host_counter("swap_read_errors", POSITIVE, "positive"),
-          event("swap_error")], result="failed: .*"),
+          event("swap_error")], result="failed: .*", alike=()),
     Case("writes that fail", host("32M", "swap", disk_fault="write 3 4") + TWO,
          [verified("one", "two"), host_counter("swap_write_errors", POSITIVE, "positive"),
           host_counter("swap_sectors_bad", POSITIVE, "positive")]),

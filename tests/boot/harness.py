@@ -46,7 +46,7 @@ class Case:
     telemetry: bool = True           # whether the hypervisor comes so far
     repeat: bool = False             # run twice in Bochs, telemetry must be the same bytes
     mismatches: bool = False         # whether a guest may find pages that differ
-    alike: tuple = ()                # VMs that end alike on both vendors; (): all
+    alike: tuple | None = None       # VMs that end alike on both vendors; None: all
     planted: tuple = ()              # (function, machine code put over its beginning)
     disk: str = ""                   # kind of disk, of machines.DISKS: in QEMU only
     faults: tuple = ()               # of that disk, Fault
@@ -263,7 +263,7 @@ def content(run):
     timed = re.findall(r"\[vm (\S+)\](?:(?!\[vm).)*?ticks=", run.case.config, re.S)
     table = {}
     for one in run.data.end["vms"]:
-        if run.case.alike and one["name"] not in run.case.alike:
+        if run.case.alike is not None and one["name"] not in run.case.alike:
             continue
         table[one["name"]] = {key: one.get(key) for key in ALIKE}
         if one["status"] == 0 and one["name"] not in timed:
