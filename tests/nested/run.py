@@ -86,7 +86,6 @@ VENDORS = {"intel": intel, "amd": amd}
 # hypervisor does then.
 FALLBACKS = {
     "VT-x": {
-        "virtual NMIs": "guests get no NMIs",
         "preemption timer": "the host's timer interrupt bounds a stay in a guest",
         "VPID": "every entry and exit flushes",
         "RDTSCP": "hidden from guests",
