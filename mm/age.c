@@ -51,7 +51,7 @@ static void look(struct mm_vm *vm, bool *cleared)
     gfn_t page = gfn(vm->age_hand);
     nested_lock(vm, page, NESTED_LOOK, &leaf);
     bool large = large_holds(&leaf);
-    uint32_t next = leaf.slot && !large ? page.v + 1 : (page.v | 511u) + 1;
+    uint32_t next = nested_next(&leaf, large);
     /* One bit for all of them: all were used, or none. */
     if (large && large_was_accessed(&leaf, cleared))
         vm->age_seen += next - page.v;

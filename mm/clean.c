@@ -84,7 +84,7 @@ static bool drop_next(void)
         return false;
     }
     nested_lock(vm, gfn(clean.page), NESTED_LOOK, &leaf);
-    clean.page = leaf.slot ? clean.page + 1 : (clean.page | 511u) + 1;
+    clean.page = nested_next(&leaf, false);
     bool kept = entry_home(leaf.entry) == HOME_PRIVATE &&
                 clean_slot(frame_at(entry_frame(leaf.entry))).v != SWAP_SLOT_NONE.v;
     if (kept)

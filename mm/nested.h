@@ -43,6 +43,13 @@ static inline uint32_t nested_range(gfn_t page)
     return page.v >> 9;
 }
 
+/* The page at which a hand that saw the leaf goes on: the next one, or the next range
+ * of 512 when all of this one is seen with it: `whole`, or there is no leaf table. */
+static inline uint32_t nested_next(const struct leaf *leaf, bool whole)
+{
+    return leaf->slot && !whole ? leaf->gfn.v + 1 : (leaf->gfn.v | 511u) + 1;
+}
+
 /* Both entries, whose tables must exist; false (nothing held) when one does not.
  * Given up in either order; no page of them may become ZERO meanwhile. */
 bool nested_lock_pair(struct mm_vm *vm_a, gfn_t a, struct leaf *leaf_a, struct mm_vm *vm_b, gfn_t b,

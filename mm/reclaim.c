@@ -218,7 +218,7 @@ static uint32_t take_from(struct mm_vm *vm, uint32_t want, bool past_pool, bool 
         struct leaf leaf;
         gfn_t page = gfn(vm->hand);
         nested_lock(vm, page, NESTED_LOOK, &leaf);
-        uint32_t next = leaf.slot ? page.v + 1 : (page.v | 511u) + 1;
+        uint32_t next = nested_next(&leaf, false);
         consider(vm, &leaf, &batch, &cleared);
         nested_unlock(&leaf);
         atomic_add(vm->dry_pages, next - page.v);

@@ -286,7 +286,7 @@ static uint32_t scan_batch(struct mm_vm *vm, uint32_t count, uint32_t *freed)
         gfn_t page = gfn(vm->share_hand);
         nested_lock(vm, page, NESTED_LOOK, &leaf);
         bool alone = is_left_alone(&leaf);
-        vm->share_hand = leaf.slot && !alone ? page.v + 1 : (page.v | 511u) + 1;
+        vm->share_hand = nested_next(&leaf, alone);
         passed += alone ? 0 : vm->share_hand - page.v;
         bool written = !alone && core.config.accessed_dirty && was_written(&leaf);
         flush |= written;
