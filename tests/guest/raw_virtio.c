@@ -95,6 +95,19 @@ enum raw_outcome raw_wait(const struct raw_queue *queue, uint16_t count)
     return RAW_IGNORED;
 }
 
+bool raw_send(unsigned index, struct raw_queue *queue, uint32_t size, const void *data,
+              uint32_t bytes)
+{
+    enum raw_outcome outcome;
+    queue->desc[0] = (struct virtq_desc){ (uint64_t)data, bytes, 0, 0 };
+    raw_offer(queue, size, 0);
+    raw_notify(index);
+    do {
+        outcome = raw_wait(queue, queue->avail[1]);
+    } while (outcome == RAW_IGNORED);
+    return outcome == RAW_USED;
+}
+
 const char *raw_outcome_name(enum raw_outcome outcome)
 {
     static const char *const names[] = { "used", "needs reset", "ignored" };

@@ -46,6 +46,10 @@ void raw_notify(uint32_t index);
 enum raw_outcome { RAW_USED, RAW_NEEDS_RESET, RAW_IGNORED };
 /* Looks at the device for a bounded time: did it use `count` chains, or give up? */
 enum raw_outcome raw_wait(const struct raw_queue *queue, uint16_t count);
+/* One chain of one descriptor, offered and waited for as long as it takes. False: the
+ * device gave up. */
+bool raw_send(unsigned index, struct raw_queue *queue, uint32_t size, const void *data,
+              uint32_t bytes);
 const char *raw_outcome_name(enum raw_outcome outcome);
 
 #endif

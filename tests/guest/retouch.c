@@ -17,17 +17,10 @@ static uint32_t batch[BATCH];
 /* False: the device gave up. */
 static bool inflate(uint32_t first, uint32_t count)
 {
-    struct raw_queue *queue = &queues[VIRTIO_BALLOON_Q_INFLATE];
     for (uint32_t i = 0; i < count; i++)
         batch[i] = first + i;
-    queue->desc[0] = (struct virtq_desc){ (uint64_t)batch, count * 4, 0, 0 };
-    raw_offer(queue, QUEUE_SIZE, 0);
-    raw_notify(VIRTIO_BALLOON_Q_INFLATE);
-    enum raw_outcome outcome;
-    do {
-        outcome = raw_wait(queue, queue->avail[1]);
-    } while (outcome == RAW_IGNORED);
-    return outcome == RAW_USED;
+    return raw_send(VIRTIO_BALLOON_Q_INFLATE, &queues[VIRTIO_BALLOON_Q_INFLATE], QUEUE_SIZE, batch,
+                    count * 4);
 }
 
 static bool inflate_all(const struct hostile_memory *memory)

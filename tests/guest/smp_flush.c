@@ -44,16 +44,9 @@ static void write_always(unsigned number)
 
 static bool give_up(uint32_t page)
 {
-    struct raw_queue *queue = &queues[VIRTIO_BALLOON_Q_INFLATE];
     number_of_page = page;
-    queue->desc[0] = (struct virtq_desc){ (uint64_t)&number_of_page, 4, 0, 0 };
-    raw_offer(queue, QUEUE_SIZE, 0);
-    raw_notify(VIRTIO_BALLOON_Q_INFLATE);
-    enum raw_outcome outcome;
-    do {
-        outcome = raw_wait(queue, queue->avail[1]);
-    } while (outcome == RAW_IGNORED);
-    return outcome == RAW_USED;
+    return raw_send(VIRTIO_BALLOON_Q_INFLATE, &queues[VIRTIO_BALLOON_Q_INFLATE], QUEUE_SIZE,
+                    &number_of_page, sizeof(number_of_page));
 }
 
 static bool round_of(struct hostile_memory *memory, uint64_t round)
