@@ -1,6 +1,7 @@
 /* See fake_pci.h. */
 #include "tests/host/fake_pci.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -252,4 +253,49 @@ enum block_status fake_wait(unsigned index)
         disk_queue_poll(fake_queue, fake_now);
     }
     return fake_requests[index].status;
+}
+
+/* ---- hardware that does as it likes ------------------------------------------------------- */
+
+static unsigned random_life(const struct fake_hardware *hardware, struct rng *rng)
+{
+    unsigned submitted = 0;
+    hardware->begin(rng);
+    for (unsigned step = 0; step < 120; step++) {
+        hardware->vary(rng);
+        fake_now += rng_below(rng, 20) ? rng_below(rng, 50 * FAKE_MS) : 5100 * FAKE_MS;
+        if (rng_below(rng, 2) && submitted < FAKE_REQUESTS) {
+            fake_submit(submitted++, false, rng_below(rng, 3000),
+                        1 + (uint32_t)rng_below(rng, 200));
+        } else if (rng_below(rng, 2)) {
+            hardware->answer();
+            disk_queue_interrupt(fake_queue);
+        } else {
+            disk_queue_poll(fake_queue, fake_now);
+        }
+    }
+    hardware->calm();
+    return submitted;
+}
+
+void fake_random_hardware(const struct fake_hardware *hardware)
+{
+    uint64_t rounds = support_number("BALLAST_STEPS", 20000) / 100, ends[BLOCK_REFUSED + 1] = { 0 };
+    struct rng rng;
+    rng_seed(&rng, support_number("BALLAST_SEED", 1));
+    for (uint64_t round = 0; round < rounds; round++) {
+        unsigned submitted = random_life(hardware, &rng);
+        for (unsigned i = 0; i < submitted; i++) {
+            const struct block_request *r = &fake_requests[i];
+            ends[fake_wait(i)]++;
+            if (r->status == BLOCK_OK)
+                assert_memory_equal(r->buffer, *hardware->store + r->sector * 512,
+                                    r->sector_count * 512);
+        }
+        assert_int_equal(fake_done_count, submitted);
+    }
+    printf("figure: %llu random %s; requests ok %llu, error %llu, time-out %llu, gone %llu\n",
+           (unsigned long long)rounds, hardware->name, (unsigned long long)ends[BLOCK_OK],
+           (unsigned long long)ends[BLOCK_ERROR], (unsigned long long)ends[BLOCK_TIMEOUT],
+           (unsigned long long)ends[BLOCK_GONE]);
 }

@@ -7,6 +7,7 @@
 #define TESTS_HOST_FAKE_PCI_H
 
 #include "drivers/disk_driver.h"
+#include "lib/rng.h"
 
 #define FAKE_BAR      0x80000000u /* BAR n lies at FAKE_BAR + n * FAKE_BAR_STEP */
 #define FAKE_BAR_STEP 0x01000000u
@@ -54,5 +55,19 @@ void fake_requests_reset(void);
 struct block_request *fake_submit(unsigned index, bool write, uint64_t sector, uint32_t count);
 /* Polls until the request is done or a simulated minute has gone by. */
 enum block_status fake_wait(unsigned index);
+
+/* ---- hardware that does as it likes ------------------------------------------------------ */
+
+struct fake_hardware {
+    const char *name;            /* in the plural */
+    uint8_t **store;             /* what its sectors hold */
+    void (*begin)(struct rng *); /* a new device with its driver */
+    void (*vary)(struct rng *);  /* what goes wrong from now on */
+    void (*answer)(void);        /* does what it was asked for */
+    void (*calm)(void);          /* answers all from now on */
+};
+/* Whatever it does, each request ends exactly once, and what is told to have been read
+ * has been read. BALLAST_STEPS / 100 devices of 120 steps, from BALLAST_SEED. */
+void fake_random_hardware(const struct fake_hardware *hardware);
 
 #endif

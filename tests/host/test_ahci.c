@@ -401,46 +401,31 @@ static void refuses(void **state)
     REFUSED(fake_bar_set(5, 256));
 }
 
+static void random_begin(struct rng *rng)
+{
+    prepare_kind((unsigned)rng_below(rng, 3));
+    units();
+}
+
+static void random_vary(struct rng *rng)
+{
+    device.hold = rng_below(rng, 3) == 0;
+    device.bad_lba = rng_below(rng, 4000);
+    device.gone |= rng_below(rng, 2000) == 0;
+    if (rng_below(rng, 50) == 0)
+        device.causes |= (uint32_t)rng_below(rng, UINT32_MAX);
+}
+
+static void random_calm(void)
+{
+    device.hold = false;
+}
+
 static void random_hardware(void **state)
 {
-    uint64_t rounds = support_number("BALLAST_STEPS", 20000) / 100, ends[BLOCK_REFUSED + 1] = { 0 };
-    struct rng rng;
-    rng_seed(&rng, support_number("BALLAST_SEED", 1));
     (void)state;
-    for (uint64_t round = 0; round < rounds; round++) {
-        unsigned submitted = 0;
-        prepare_kind((unsigned)rng_below(&rng, 3));
-        units();
-        for (unsigned step = 0; step < 120; step++) {
-            device.hold = rng_below(&rng, 3) == 0;
-            device.bad_lba = rng_below(&rng, 4000);
-            device.gone |= rng_below(&rng, 2000) == 0;
-            if (rng_below(&rng, 50) == 0)
-                device.causes |= (uint32_t)rng_below(&rng, UINT32_MAX);
-            fake_now += rng_below(&rng, 20) ? rng_below(&rng, 50 * FAKE_MS) : 5100 * FAKE_MS;
-            if (rng_below(&rng, 2) && submitted < FAKE_REQUESTS) {
-                fake_submit(submitted++, false, rng_below(&rng, 3000),
-                            1 + (uint32_t)rng_below(&rng, 200));
-            } else if (rng_below(&rng, 2)) {
-                run();
-                disk_queue_interrupt(fake_queue);
-            } else {
-                disk_queue_poll(fake_queue, fake_now);
-            }
-        }
-        device.hold = false;
-        for (unsigned i = 0; i < submitted; i++) {
-            const struct block_request *r = &fake_requests[i];
-            ends[fake_wait(i)]++;
-            if (r->status == BLOCK_OK)
-                assert_memory_equal(r->buffer, store + r->sector * 512, r->sector_count * 512);
-        }
-        assert_int_equal(fake_done_count, submitted);
-    }
-    printf("figure: %llu random ports; requests ok %llu, error %llu, time-out %llu, gone %llu\n",
-           (unsigned long long)rounds, (unsigned long long)ends[BLOCK_OK],
-           (unsigned long long)ends[BLOCK_ERROR], (unsigned long long)ends[BLOCK_TIMEOUT],
-           (unsigned long long)ends[BLOCK_GONE]);
+    fake_random_hardware(
+        &(struct fake_hardware){ "ports", &store, random_begin, random_vary, run, random_calm });
 }
 
 int main(void)

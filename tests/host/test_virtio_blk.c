@@ -423,44 +423,36 @@ static void refuses(void **state)
     REFUSED(fake_config[0x41] = 0x40); /* a list that has no end */
 }
 
+static void random_begin(struct rng *rng)
+{
+    (void)rng;
+    setup(NULL);
+}
+
+static void random_vary(struct rng *rng)
+{
+    device.hold = rng_below(rng, 3) == 0;
+    device.wrong_id = rng_below(rng, 40) == 0;
+    device.bad_sector = rng_below(rng, 4000);
+    device.gone |= rng_below(rng, 2000) == 0;
+}
+
+static void random_answer(void)
+{
+    if (!device.gone)
+        run();
+}
+
+static void random_calm(void)
+{
+    device.wrong_id = device.hold = false;
+}
+
 static void random_hardware(void **state)
 {
-    uint64_t rounds = support_number("BALLAST_STEPS", 20000) / 100, ends[BLOCK_REFUSED + 1] = { 0 };
-    struct rng rng;
-    rng_seed(&rng, support_number("BALLAST_SEED", 1));
-    for (uint64_t round = 0; round < rounds; round++) {
-        unsigned submitted = 0;
-        setup(state);
-        for (unsigned step = 0; step < 120; step++) {
-            device.hold = rng_below(&rng, 3) == 0;
-            device.wrong_id = rng_below(&rng, 40) == 0;
-            device.bad_sector = rng_below(&rng, 4000);
-            device.gone |= rng_below(&rng, 2000) == 0;
-            fake_now += rng_below(&rng, 20) ? rng_below(&rng, 50 * FAKE_MS) : 5100 * FAKE_MS;
-            if (rng_below(&rng, 2) && submitted < FAKE_REQUESTS) {
-                fake_submit(submitted++, false, rng_below(&rng, 3000),
-                            1 + (uint32_t)rng_below(&rng, 200));
-            } else if (rng_below(&rng, 2)) {
-                if (!device.gone)
-                    run();
-                disk_queue_interrupt(fake_queue);
-            } else {
-                disk_queue_poll(fake_queue, fake_now);
-            }
-        }
-        device.hold = device.wrong_id = false;
-        for (unsigned i = 0; i < submitted; i++) {
-            const struct block_request *r = &fake_requests[i];
-            ends[fake_wait(i)]++;
-            if (r->status == BLOCK_OK)
-                assert_memory_equal(r->buffer, store + r->sector * 512, r->sector_count * 512);
-        }
-        assert_int_equal(fake_done_count, submitted);
-    }
-    printf("figure: %llu random devices; requests ok %llu, error %llu, time-out %llu, gone %llu\n",
-           (unsigned long long)rounds, (unsigned long long)ends[BLOCK_OK],
-           (unsigned long long)ends[BLOCK_ERROR], (unsigned long long)ends[BLOCK_TIMEOUT],
-           (unsigned long long)ends[BLOCK_GONE]);
+    (void)state;
+    fake_random_hardware(&(struct fake_hardware){ "devices", &store, random_begin, random_vary,
+                                                  random_answer, random_calm });
 }
 
 int main(void)
