@@ -1,20 +1,24 @@
 #!/usr/bin/python3
 """What the host tests reach of mm/: every branch both ways, and MC/DC.
 
-    tests/coverage.py [--no-run] [--result FILE]
+    tests/coverage.py [--no-run | --add NAME ...] [--result FILE]
 
 Builds the host tests with clang-19's coverage into build/coverage, runs them, and prints
 a table: a line for each file of mm/, with functions entered, outcomes of branches seen
 (both of each condition) and conditions of compound decisions that were shown to decide
 alone (MC/DC; a decision of one condition is its branch).
 
-What is open has to be listed in tests/coverage.txt, with the reason why no test gets there or
-the word that none does yet; exit status 0 only when it is. Races of real threads make some
-conditions come and go, so what is listed and closed is told, and no failure.
-Left out are the conditions of assert(), ensure() and panic(): the tests are to find none
-that fails. An entry of the list is
+`--add test_share` builds and runs that program alone and adds what it reaches to the last
+run; it is for writing a test, and only while nothing in mm/ changes.
 
-    FILE: CONDITION: OUTCOMES: why no test gets there
+What is open has to be listed in tests/coverage.txt under the reason why no test gets there;
+exit status 0 only when it is. Races of real threads make some conditions come and go, so
+what is listed and closed is told, and no failure. Left out are the conditions of assert(),
+ensure() and panic(): the tests are to find none that fails. In the list, a line that begins
+with `= ` is a reason; it holds for the entries that follow, up to the next one:
+
+    FILE: FUNCTION: CONDITION: OUTCOMES
+    FILE: FUNCTION: CONDITION: OUTCOMES: what is special about this one
 
 with the condition as it stands in the source and the outcomes that were not seen, of
 `true`, `false` and `alone` (not shown to decide alone), separated by `+`.
@@ -40,6 +44,8 @@ WITHOUT = {"test_library", "test_acpi", "test_ahci", "test_balloon_driver", "tes
            "test_control", "test_decode", "test_elf", "test_fmt", "test_gpt", "test_guest_parts",
            "test_ide", "test_ide_registers", "test_mitigations", "test_nvme", "test_screen",
            "test_virtio", "test_virtio_blk"}
+# Whatever walks nested tables, once more in the other format.
+FORMATS = ("random", "faults", "states", "share", "pin", "balloon", "large")
 CHECKS = re.compile(r"\b(?:assert|ensure|static_assert)\s*\(")
 
 
@@ -49,23 +55,23 @@ def build(programs):
     subprocess.run(command + programs, cwd=ROOT, check=True)
 
 
-def run(programs):
+def run(programs, formats, add):
     """Every program, and those of the other table format; leaves one profile."""
     profiles = os.path.join(ROOT, BUILD, "profiles")
+    whole = os.path.join(ROOT, BUILD, "profile")
     shutil.rmtree(profiles, ignore_errors=True)
-    formats = ["npt:%s/tests/test_%s" % (BUILD, name)
-               for name in ("random", "faults", "states", "share", "pin", "balloon")]
     environment = dict(os.environ, LLVM_PROFILE_FILE=os.path.join(profiles, "%p.profraw"))
     done = subprocess.run([PYTHON, "tests/host/run.py", "--timeout", "1200"] + programs + formats,
                           cwd=ROOT, env=environment, check=False)
     if done.returncode != 0:
         sys.exit("coverage: the tests fail")
-    subprocess.run(["llvm-profdata-19", "merge", "-o", os.path.join(ROOT, BUILD, "profile")] +
-                   glob.glob(profiles + "/*.profraw"), check=True)
+    inputs = glob.glob(profiles + "/*.profraw") + ([whole] if add else [])
+    subprocess.run(["llvm-profdata-19", "merge", "-o", whole + ".new"] + inputs, check=True)
+    os.replace(whole + ".new", whole)
 
 
 def export(programs):
-    """{file below mm/: its record}, of llvm-cov."""
+    """{file below mm/: its record, its functions as [(first line, last line, name)]}."""
     objects = [argument for program in programs[1:] for argument in ("-object", program)]
     done = subprocess.run(["llvm-cov-19", "export", "-instr-profile", BUILD + "/profile",
                            programs[0]] + objects + ["-sources", "mm/"],
@@ -75,7 +81,12 @@ def export(programs):
     for record in data["files"]:
         name = os.path.relpath(record["filename"], ROOT)
         if name.startswith("mm/"):
-            files[name] = record
+            files[name] = (record, [])
+    for function in data["functions"]:
+        name = os.path.relpath(function["filenames"][0], ROOT)
+        if name in files:
+            body = function["regions"][0]
+            files[name][1].append((body[0], body[2], function["name"].split(":")[-1]))
     return files
 
 
@@ -143,14 +154,19 @@ def conditions_in(where, outcomes):
                   if not any(o != w and o[:2] >= w[:2] and o[2:] <= w[2:] for o in inside))
 
 
-def examine(name, record):
-    """(row of the table, {condition: {outcome: line}} of what is open)."""
+def function_at(functions, line):
+    return next((name for first, last, name in functions if first <= line <= last), "-")
+
+
+def examine(name, record, names):
+    """(row of the table, {(function, condition): {outcome: line}} of what is open)."""
     source = Source(name)
     outcomes, decisions = outcomes_of(record, source), decisions_of(record, source)
     opened = {}
 
     def leave_open(where, outcome):
-        opened.setdefault(source.words(*where), {}).setdefault(outcome, where[0])
+        key = function_at(names, where[0]), source.words(*where)
+        opened.setdefault(key, {}).setdefault(outcome, where[0])
 
     for where, (true, false) in outcomes.items():
         if not true:
@@ -173,34 +189,37 @@ def examine(name, record):
 
 
 def read_list():
-    """{(file, condition): (set of outcomes, line)}."""
-    listed, path = {}, os.path.join(ROOT, LIST)
-    with open(path, encoding="utf-8") as file:
+    """{(file, function, condition): (set of outcomes, line)}."""
+    listed, reason = {}, None
+    with open(os.path.join(ROOT, LIST), encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             if not line.strip() or line.startswith("#"):
                 continue
-            match = re.fullmatch(r"(\S+): (.*?): ([a-z+]+): (\S.*)\n?", line)
-            if not match or (match[1], match[2]) in listed:
+            if line.startswith("= "):
+                reason = line
+                continue
+            match = re.fullmatch(r"(\S+): (\S+): (.*?): "
+                                 r"((?:true|false|alone)(?:\+(?:true|false|alone))*)(?:: .*)?\n?", line)
+            if not match or not reason or match.groups()[:3] in listed:
                 sys.exit("%s:%d: not understood, or there twice" % (LIST, number))
-            listed[match[1], match[2]] = (set(match[3].split("+")), number)
+            listed[match.groups()[:3]] = (set(match[4].split("+")), number)
     return listed
 
 
 def compare(opened, listed):
     """Prints what is open and not explained, and explained and not open; how many."""
     wrong = 0
-    for (name, words), outcomes in sorted(opened.items()):
-        explained = listed.get((name, words), (set(), 0))[0]
-        missing = set(outcomes) - explained
+    for key, outcomes in sorted(opened.items()):
+        missing = set(outcomes) - listed.get(key, (set(), 0))[0]
         if missing:
-            print("open: %s:%d: %s: %s" % (name, min(outcomes[o] for o in missing), words,
-                                           "+".join(sorted(missing))))
+            print("open: %s:%d: %s" % (key[0], min(outcomes[o] for o in missing),
+                                       ": ".join(key[1:] + ("+".join(sorted(missing)),))))
             wrong += 1
-    for (name, words), (outcomes, number) in sorted(listed.items()):
-        extra = outcomes - set(opened.get((name, words), {}))
+    for key, (outcomes, number) in sorted(listed.items()):
+        extra = outcomes - set(opened.get(key, {}))
         if extra:
-            print("%s:%d: closed, or not there: %s: %s: %s" % (LIST, number, name, words,
-                                                               "+".join(sorted(extra))))
+            print("%s:%d: closed, or not there: %s" %
+                  (LIST, number, ": ".join(key + ("+".join(sorted(extra)),))))
     return wrong
 
 
@@ -211,22 +230,28 @@ def share(part, whole):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--no-run", action="store_true", help="look at the last run again")
+    parser.add_argument("--add", nargs="+", metavar="NAME", help="run these beside the last run")
     parser.add_argument("--result")
     arguments = parser.parse_args()
     names = {os.path.basename(path)[:-2] for path in glob.glob(ROOT + "/tests/host/test_*.c")}
     programs = ["%s/tests/%s" % (BUILD, name) for name in sorted(names - WITHOUT)]
+    formats = ["npt:%s/tests/test_%s" % (BUILD, name) for name in FORMATS]
     if arguments.no_run: # those that were there then
         programs = [path for path in programs if os.path.exists(os.path.join(ROOT, path))]
-    if not arguments.no_run:
+    elif arguments.add:
+        some = ["%s/tests/%s" % (BUILD, name) for name in arguments.add]
+        build(some)
+        run(some, [], True)
+    else:
         build(programs)
-        run(programs)
+        run(programs, formats, False)
     totals, opened = [0] * 6, {}
     line = "%-28s %-20s %-20s %-20s"
     print(line % ("file", "functions", "outcomes of branches", "MC/DC conditions"))
-    for name, record in sorted(export(programs).items()):
-        row, gaps = examine(name, record)
+    for name, (record, names) in sorted(export(programs).items()):
+        row, gaps = examine(name, record, names)
         totals = [a + b for a, b in zip(totals, row)]
-        opened.update({(name, words): outcomes for words, outcomes in gaps.items()})
+        opened.update({(name,) + key: outcomes for key, outcomes in gaps.items()})
         print(line % (name, share(*row[:2]), share(*row[2:4]), share(*row[4:])))
     print(line % ("all", share(*totals[:2]), share(*totals[2:4]), share(*totals[4:])))
     wrong = compare(opened, read_list())
