@@ -237,15 +237,14 @@ static uint32_t take_from(struct mm_vm *vm, uint32_t want, bool past_pool, bool 
 static uint32_t keep_limit(struct mm_vm *vm, bool *pool_full)
 {
     uint32_t limit = vm->config.limit_pages;
-    bool waits = atomic_get(vm->limit_waiter);
     /* Without a limit of its own it cannot pass it. */
-    if (!waits && limit >= vm->config.pages)
+    if (limit >= vm->config.pages)
         return 0;
     uint32_t resident = vm_resident(vm);
-    if (!waits && resident <= limit)
+    if (!atomic_get(vm->limit_waiter) && resident <= limit)
         return 0;
-    uint32_t goal = limit > 2 * LIMIT_SLACK ? limit - LIMIT_SLACK : limit / 2;
-    if (resident <= goal) {
+    static_assert(LIMIT_SLACK < MM_VCPU_FLOOR, "admission wants a limit above the floor");
+    if (resident <= limit - LIMIT_SLACK) {
         if (atomic_swap(vm->limit_waiter, false))
             atomic_sub(core.limit_waiters, 1);
         return 0;
@@ -332,7 +331,7 @@ static void stop_victim(void)
     for (unsigned i = 0; i < vm_live_count() && !victim; i++) {
         struct mm_vm *vm = vm_live(i);
         if (!vm_is_stopped(vm) && atomic_get(vm->limit_waiter) && wait_of_vm(vm) &&
-            vm_resident(vm) >= vm->config.limit_pages && (!can_page_out() || is_dry(vm))) {
+            vm_is_at_limit(vm) && (!can_page_out() || is_dry(vm))) {
             victim = vm;
             above = (int64_t)vm_resident(vm) - vm->target;
         }

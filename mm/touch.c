@@ -19,13 +19,12 @@
 static enum mm_answer touch_reserve(struct leaf *leaf, struct mm_vcpu *vcpu, pfn_t *frame)
 {
     struct mm_vm *vm = leaf->vm;
-    uint32_t resident = vm_resident(vm);
-    if (resident >= vm->config.limit_pages) {
+    if (vm_is_at_limit(vm)) {
         if (!atomic_swap(vm->limit_waiter, true))
             atomic_add(core.limit_waiters, 1);
         return wait_enlist(vcpu, MM_WAIT_FRAME, NULL);
     }
-    if (atomic_get(core.hold) && resident > atomic_get(vm->target) && vcpu)
+    if (atomic_get(core.hold) && vm_resident(vm) > atomic_get(vm->target) && vcpu)
         return wait_enlist(vcpu, MM_WAIT_HELD, NULL);
     /* The first page of a table just made follows it into the tables' reserve:
      * refused, it would give the table up and come back for it for ever. */

@@ -109,6 +109,11 @@ uint32_t vm_resident(const struct mm_vm *vm)
     return vm_pages_in(vm, HOME_PRIVATE) + atomic_get(vm->held_frames) + (uint32_t)(shared + pool);
 }
 
+bool vm_is_at_limit(const struct mm_vm *vm)
+{
+    return vm->config.limit_pages < vm->config.pages && vm_resident(vm) >= vm->config.limit_pages;
+}
+
 /* ---- admission -------------------------------------------------------------------- */
 
 static void admission_add(struct mm_admission_sum *sum, const struct mm_vm_config *config)

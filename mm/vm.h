@@ -120,6 +120,10 @@ bool vm_take_credit(struct mm_vm *vm);
  * merged frames, its blocks in the pool. Its nested table is counted apart. */
 uint32_t vm_resident(const struct mm_vm *vm);
 
+/* Has it as many pages as its limit allows? Never without a limit of its own: what is
+ * charged for merged and compressed pages is rounded up, and nothing more is to be had. */
+bool vm_is_at_limit(const struct mm_vm *vm);
+
 /* Pages nobody may take: the floors of its vCPUs. */
 uint32_t vm_floor(const struct mm_vm_config *config);
 

@@ -89,7 +89,7 @@ static bool can_go_on(const struct mm_vcpu *vcpu, uint32_t frames)
 {
     if (vcpu->waiting == MM_WAIT_HELD)
         return !atomic_get(core.hold) || vm_resident(vcpu->vm) <= atomic_get(vcpu->vm->target);
-    return frames > 0 && vm_resident(vcpu->vm) < vcpu->vm->config.limit_pages;
+    return frames > 0 && !vm_is_at_limit(vcpu->vm);
 }
 
 unsigned wait_wake_frames(void)
