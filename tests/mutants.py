@@ -8,15 +8,19 @@ table then has to say why. Exit status 0 when at least 95 % of all changes are
 noticed and each of the others is explained.
 
     tests/mutants.py [--only TEXT] [--part FIRST-LAST] [--jobs N] [--keep] [--result FILE]
+    tests/mutants.py --check
 
---part takes so many of the table, counted from 1: a long run in parts.
+--part takes so many of the table, counted from 1: a long run in parts. --check
+only asks whether each change of the table fits the sources as they are; one that
+does not is an error here and in a run.
 
 A mutant in the table is
 
     FILE: what is wrong now
     - the text to be replaced, verbatim, once in FILE (may be several lines)
     + what stands there instead (may be several lines, or none)
-    ~ test_NAME: the test to be tried first (optional)
+    ~ test_NAME: the test to be tried first (optional); memcheck:NAME, with
+      MemorySanitizer
     ! why no test can notice (optional: it may survive)
 
 separated by empty lines; lines that begin with # are comments. The copies are
@@ -29,6 +33,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from queue import Queue
@@ -55,6 +60,7 @@ FIRST = {"mm/entry.c": ["test_entry"], "mm/frame.c": ["test_frame"],
          "mm/touch.c": ["test_states", "test_share"], "mm/policy_esx.c": ["test_reclaim"],
          "mm/reclaim.c": ["test_reclaim"], "mm/age.c": ["test_reclaim"]}
 FLAGS = "-std=gnu11 -O1 -I. -MMD -MP -w -fno-strict-aliasing"
+MSAN = "memcheck:" # memcheck:swap is test_swap with MemorySanitizer
 BUILD_SECONDS, TEST_SECONDS = 600, 240
 # A working test is stopped when it takes this many times what it took on the tree
 # as it is, and that much longer: the mutant then hangs.
@@ -109,14 +115,42 @@ def run(command, directory, timeout, environment=None):
         return "time", ""
 
 
-def build(tree, targets):
-    return run(["make", "-s", "HOST_FLAGS=" + FLAGS] + ["build/tests/" + t for t in targets], tree,
-               BUILD_SECONDS)
+def build(tree, tests):
+    memchecked = [t[len(MSAN):] for t in tests if t.startswith(MSAN)]
+    if memchecked:
+        status, output = run(["make", "-s", "memcheck-parts", "MEMCHECKED=" + " ".join(memchecked)],
+                             tree, BUILD_SECONDS)
+        if status != 0:
+            return status, output
+    targets = ["build/tests/" + t for t in tests if not t.startswith(MSAN)]
+    return run(["make", "-s", "HOST_FLAGS=" + FLAGS] + targets, tree,
+               BUILD_SECONDS) if targets else (0, "")
+
+
+def program_of(test):
+    return "build/msan/tests/test_" + test[len(MSAN):] if test.startswith(MSAN) else \
+        "build/tests/" + test
 
 
 def run_test(tree, test, timeout):
+    """(status, output); ends with the first case that fails."""
     environment = dict(os.environ, BALLAST_STEPS="12000", CMOCKA_MESSAGE_OUTPUT="stdout")
-    return run(["build/tests/" + test], tree, timeout, environment)
+    running = subprocess.Popen([program_of(test)], cwd=tree, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
+    late = []
+    clock = threading.Timer(timeout, lambda: (late.append(True), running.kill()))
+    clock.start()
+    output = b""
+    try:
+        for line in running.stdout:
+            output += line
+            if b"[  FAILED  ]" in line:
+                running.kill()
+        status = running.wait()
+    finally:
+        clock.cancel()
+        running.stdout.close()
+    return "time" if late else status, output.decode(errors="replace")
 
 
 def order_of(mutant, tests):
@@ -143,7 +177,7 @@ def judge(mutant, tree, tests, usual):
             status, output = build(tree, [test])
             if status != 0:
                 return "does not build: " + output[-300:]
-            limit = min(TEST_SECONDS, GRACE + PATIENCE * usual.get(test, TEST_SECONDS))
+            limit = min(TEST_SECONDS, GRACE + PATIENCE * usual(test))
             status, output = run_test(tree, test, limit)
             if status != 0:
                 return "killed by " + test + (" (no end)" if status == "time" else "")
@@ -165,19 +199,38 @@ def make_tree():
     return tree
 
 
-def prepare(tree, tests):
-    """Builds the tests in the tree and runs them as it is: {test: seconds}."""
-    status, output = build(tree, tests)
-    if status != 0:
-        sys.exit("the tree itself does not build:\n" + output)
-    usual = {}
-    for test in tests:
-        started = time.monotonic()
-        status, output = run_test(tree, test, TEST_SECONDS)
-        if status != 0:
-            sys.exit("%s fails without any change:\n%s" % (test, output[-2000:]))
-        usual[test] = time.monotonic() - started
+def usual_seconds(tree):
+    """A function that says what a test takes in this tree, which nobody changes; it
+    has to pass there. Only what is asked for is built and run."""
+    known, lock = {}, threading.Lock()
+
+    def usual(test):
+        with lock:
+            if test not in known:
+                status, output = build(tree, [test])
+                started = time.monotonic()
+                if status == 0:
+                    status, output = run_test(tree, test, TEST_SECONDS)
+                if status != 0:
+                    sys.exit("%s fails without any change:\n%s" % (test, output[-2000:]))
+                known[test] = time.monotonic() - started
+            return known[test]
     return usual
+
+
+def check(mutants):
+    """Does each change fit the sources, and change them?"""
+    bad = 0
+    for mutant in mutants:
+        path = os.path.join(ROOT, mutant["file"])
+        text = open(path).read() if os.path.exists(path) else ""
+        changed = mutated(text, mutant)
+        if changed is None or changed == text:
+            print("tests/mutants.txt:%d: does not apply to %s: %s" %
+                  (mutant["line"], mutant["file"], mutant["what"]))
+            bad += 1
+    print("mutants: %d, %d do not apply" % (len(mutants), bad))
+    return 1 if bad else 0
 
 
 def report(mutants, verdicts, result):
@@ -190,7 +243,7 @@ def report(mutants, verdicts, result):
         print("survivor: %s: %s:%s" % (mutant["file"], mutant["what"],
                                        mutant["why"] or " NOT EXPLAINED"))
     print("mutants: %d, %d killed (%.1f %%), %d survived (%d of them explained), "
-          "%d not applicable" % (len(verdicts), killed, score, len(survivors), len(explained),
+          "%d could not be tried" % (len(verdicts), killed, score, len(survivors), len(explained),
                                  other))
     good = score >= NEEDED and len(explained) == len(survivors) and not other
     if result:
@@ -205,6 +258,7 @@ def main():
     parser.add_argument("--only", default="", help="mutants whose file or text contains this")
     parser.add_argument("--part", default="1-9999", help="FIRST-LAST, counted from 1")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--check", action="store_true", help="only: does each change fit?")
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--result")
     arguments = parser.parse_args()
@@ -212,19 +266,21 @@ def main():
                if arguments.only in m["file"] + ": " + m["what"]]
     first, last = map(int, arguments.part.split("-"))
     mutants = mutants[first - 1:last]
+    if arguments.check:
+        return check(mutants)
     present = {os.path.basename(p)[:-2] for p in glob.glob(os.path.join(ROOT, "tests/host/*.c"))}
     tests = [t for t in TESTS if t in present]
-    needed = sorted({t for m in mutants for t in order_of(m, tests)} & present)
     made = [make_tree()]
-    usual = prepare(made[0], needed)
-    print("%d mutants; %d tests pass on the tree as it is, in %.0f s" %
-          (len(mutants), len(usual), sum(usual.values())), flush=True)
+    status, output = build(made[0], tests)
+    if status != 0:
+        sys.exit("the tree itself does not build:\n" + output)
+    print("%d mutants" % len(mutants), flush=True)
     trees = Queue()
-    for _ in range(1, min(arguments.jobs, max(1, len(mutants)))):
+    for _ in range(min(arguments.jobs, max(1, len(mutants)))):
         made.append(tempfile.mkdtemp(prefix="ballast-mutants-"))
         shutil.copytree(made[0], made[-1], dirs_exist_ok=True)
-    for tree in made:
-        trees.put(tree)
+        trees.put(made[-1])
+    usual = usual_seconds(made[0])
 
     def one(mutant):
         tree, started = trees.get(), time.monotonic()
@@ -236,10 +292,11 @@ def main():
                                            time.monotonic() - started), flush=True)
         return verdict
 
-    with ThreadPoolExecutor(arguments.jobs) as pool:
-        verdicts = list(pool.map(one, mutants))
-    if not arguments.keep:
-        for tree in made:
+    try:
+        with ThreadPoolExecutor(arguments.jobs) as pool:
+            verdicts = list(pool.map(one, mutants))
+    finally:
+        for tree in [] if arguments.keep else made:
             shutil.rmtree(tree, ignore_errors=True)
     return report(mutants, verdicts, arguments.result)
 

@@ -155,6 +155,9 @@ struct sim_hooks {
     void (*wake)(struct mm_vcpu *vcpu);
     void (*stop)(struct mm_vm *vm, enum mm_stop_reason reason);
     void (*event)(enum mm_event_kind kind, struct mm_vm *vm, uint64_t a, uint64_t b);
+    /* In the place of the poison, and before bytes go to the disk (memcheck.c). */
+    void (*forget)(void *page);
+    void (*written_out)(const void *bytes, size_t size);
 };
 extern struct sim_hooks sim_hooks;
 

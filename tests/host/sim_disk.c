@@ -72,6 +72,8 @@ static void copy_in(struct sim_disk *disk, const struct block_request *request)
     uint64_t at = request->sector * BLOCK_SECTOR_SIZE;
     uint8_t *to = disk->bytes + at;
     sim_check(request->sector >= SWAP_DATA_SECTOR, "the swap header is written to");
+    if (sim_hooks.written_out)
+        sim_hooks.written_out(request->buffer, size);
     memcpy(disk->old + at, to, size);
     if (!damages(disk, false)) {
         memcpy(to, request->buffer, size);

@@ -26,9 +26,9 @@ void sim_poison(void)
         if (!frame || frame->kind != FRAME_FREE) {
             sim.poisoned[i] = 0;
         } else if (!sim.poisoned[i]) {
-            memcpy(page, poison_page(), PAGE_SIZE);
+            sim_hooks.forget ? sim_hooks.forget(page) : (void)memcpy(page, poison_page(), PAGE_SIZE);
             sim.poisoned[i] = 1;
-        } else if ((sim.step + i) % 16 == 0) {
+        } else if (!sim_hooks.forget && (sim.step + i) % 16 == 0) {
             sim_check(memcmp(page, poison_page(), PAGE_SIZE) == 0,
                       "P4: frame %#x was written to after it was freed", SIM_PFN_FIRST + i);
         }

@@ -83,9 +83,10 @@ void sim_settings_default(struct sim_settings *settings, uint64_t seed)
 void sim_start(const struct sim_settings *settings)
 {
     sim_memory_start(settings);
-    sim_hooks = (struct sim_hooks){
-        .frame_map = on_frame_map, .flush = sim_tlb_flush, .wake = on_wake, .stop = on_stop
-    };
+    sim_hooks.frame_map = on_frame_map;
+    sim_hooks.flush = sim_tlb_flush;
+    sim_hooks.wake = on_wake;
+    sim_hooks.stop = on_stop;
     if (settings->disk_pages)
         sim_disk_init(settings->disk_pages);
     const struct frame_region region = { hpa((uint64_t)SIM_PFN_FIRST << PAGE_SHIFT),
