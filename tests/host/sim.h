@@ -86,7 +86,7 @@ struct sim_vm {
 
 struct sim_translation {
     bool valid, dirty, large; /* large: of 512 pages, from gfn and pfn on */
-    uint8_t access; /* MM_READ | MM_WRITE | MM_EXEC */
+    uint8_t access;           /* MM_READ | MM_WRITE | MM_EXEC */
     uint8_t slot;
     uint32_t gfn, pfn;
 };

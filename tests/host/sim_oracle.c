@@ -26,7 +26,8 @@ void sim_poison(void)
         if (!frame || frame->kind != FRAME_FREE) {
             sim.poisoned[i] = 0;
         } else if (!sim.poisoned[i]) {
-            sim_hooks.forget ? sim_hooks.forget(page) : (void)memcpy(page, poison_page(), PAGE_SIZE);
+            sim_hooks.forget ? sim_hooks.forget(page)
+                             : (void)memcpy(page, poison_page(), PAGE_SIZE);
             sim.poisoned[i] = 1;
         } else if (!sim_hooks.forget && (sim.step + i) % 16 == 0) {
             sim_check(memcmp(page, poison_page(), PAGE_SIZE) == 0,

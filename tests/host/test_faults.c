@@ -160,6 +160,24 @@ static void floor_of_a_vcpu(void **state)
     sim_stop();
 }
 
+/* The hand comes to the pages of the floor first, and passes them. */
+static void the_hand_passes_the_floor(void **state)
+{
+    (void)state;
+    start(700, 1);
+    struct sim_vm *vm = sim_vm_simple(300), *other = sim_vm_greedy(600);
+    for (uint32_t g = 300; g-- > 0;)
+        sim_write(vm, g, SIM_NOISE, g);
+    for (uint32_t g = 0; g < 600; g++)
+        sim_write(other, g, SIM_NOISE, g);
+    uint64_t left = sim_vm_counter(vm, MM_VM_private);
+    assert_true(left < 200);
+    for (uint32_t g = 0; g < MM_VCPU_FLOOR; g++)
+        assert_int_equal(homes_of(vm, g), HOME_PRIVATE);
+    sim_verify(vm);
+    sim_stop();
+}
+
 static void a_stopped_vm_stays_stopped(void **state)
 {
     const uint32_t number = 40;
@@ -192,6 +210,7 @@ int main(void)
         cmocka_unit_test(more_than_there_is),
         cmocka_unit_test(waiting_and_waking),
         cmocka_unit_test(floor_of_a_vcpu),
+        cmocka_unit_test(the_hand_passes_the_floor),
         cmocka_unit_test(a_stopped_vm_stays_stopped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

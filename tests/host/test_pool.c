@@ -312,6 +312,48 @@ static void test_compaction_frees_frames(void **state)
            thinned, frames_taken);
 }
 
+/* Pages come and go at random: 4096ths of a frame a live byte takes, on average. */
+static uint64_t churn(bool compact)
+{
+    uint64_t frames_sum = 0, live_sum = 0;
+    struct pool_stats stats;
+    for (uint32_t i = 0; i < 300; i++)
+        assert_int_equal(store(i, PAGE_TEXT), POOL_OK);
+    for (uint32_t step = 0; step < 12000; step++) {
+        uint32_t gone = (uint32_t)rng_below(&rng, PAGES), come = (uint32_t)rng_below(&rng, PAGES);
+        if (!pages[gone].stored || pages[come].stored)
+            continue;
+        drop(gone);
+        assert_int_equal(store(come, PAGE_TEXT), POOL_OK);
+        pool_stats_get(&stats);
+        /* As reclaim does under pressure. */
+        if (compact && stats.live_bytes < stats.frames * PAGE_SIZE / 16 * 15)
+            pool_compact(32);
+        frames_sum += stats.frames;
+        live_sum += stats.live_bytes;
+    }
+    audit();
+    for (uint32_t i = 0; i < PAGES; i++)
+        if (pages[i].stored) {
+            load_and_compare(i);
+            drop(i);
+        }
+    return frames_sum * PAGE_SIZE * 1000 / live_sum;
+}
+
+/* What compaction is for: without it the holes of the dead stay. */
+static void test_compaction_under_churn(void **state)
+{
+    (void)state;
+    uint64_t off = churn(false), on = churn(true);
+    printf("figure: pool: under churn %llu.%03llu of the live bytes without compaction, "
+           "%llu.%03llu with it\n",
+           (unsigned long long)(off / 1000), (unsigned long long)(off % 1000),
+           (unsigned long long)(on / 1000), (unsigned long long)(on % 1000));
+    assert_true(off > 1250);
+    assert_true(on < 1100);
+}
+
 /* With owners that never agree, and with no frame left: ends, nothing changes. */
 static void test_compaction_refused(void **state)
 {
@@ -529,6 +571,7 @@ int main(void)
         TEST(test_no_wasted_tails),
         TEST(test_random_operations),
         TEST(test_compaction_frees_frames),
+        TEST(test_compaction_under_churn),
         TEST(test_compaction_refused),
         TEST(test_oldest),
         TEST(test_limits),

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "mm/frame.h"
+#include "mm/reclaim.h"
 #include "tests/host/homes.h"
 
 static void start(uint32_t frames, uint32_t disk_pages, const char *tiers, uint64_t seed)
@@ -214,6 +216,45 @@ static void pressure_states(void **state)
 }
 
 /* P8: a limit holds for a guest that never inflates and touches everything. */
+/* At each border: into the state by one frame, out of it by several. */
+static void width_of_the_hysteresis(void **state)
+{
+    (void)state;
+    static pfn_t taken[1000];
+    unsigned count = 0, borders = 0;
+    struct sim_settings settings;
+    sim_settings_default(&settings, 61);
+    settings.frames = 1000;
+    settings.disk_pages = 0;
+    settings.core.min_free_permille = 200;
+    sim_start(&settings);
+    while (frame_free_count() > frame_reserve_count() + 1) {
+        enum mm_state before = mm_host_state();
+        taken[count++] = frame_alloc(FRAME_TABLE, FRAME_ORDINARY);
+        reclaim_update_state();
+        if (mm_host_state() == before)
+            continue;
+        borders++;
+        assert_int_equal(mm_host_state(), before + 1);
+        for (unsigned back = 0; back < 4; back++) {
+            frame_free(taken[--count]);
+            reclaim_update_state();
+            assert_int_equal(mm_host_state(), before + 1);
+        }
+        for (unsigned back = 0; back < 4; back++) {
+            taken[count++] = frame_alloc(FRAME_TABLE, FRAME_ORDINARY);
+            reclaim_update_state();
+            assert_int_equal(mm_host_state(), before + 1);
+        }
+    }
+    assert_int_equal(borders, MM_STATE_COUNT - 1);
+    while (count)
+        frame_free(taken[--count]);
+    reclaim_update_state();
+    assert_int_equal(mm_host_state(), MM_HIGH);
+    sim_stop();
+}
+
 static void limits_hold(void **state)
 {
     (void)state;
@@ -532,6 +573,7 @@ int main(void)
         cmocka_unit_test(sharing_alone),
         cmocka_unit_test(all_together),
         cmocka_unit_test(pressure_states),
+        cmocka_unit_test(width_of_the_hysteresis),
         cmocka_unit_test(limits_hold),
         cmocka_unit_test(victims),
         cmocka_unit_test(swap_lost),
