@@ -20,6 +20,9 @@
     X(large_made, C, mappings, "made at the first touch of their 512 pages")                       \
     X(large_split, C, mappings, "cut into pages")                                                  \
     X(large_coalesced, C, mappings, "made again of 512 private pages")                             \
+    X(large_blocks, C, blocks, "512 neighbouring frames made free for a range that waited")        \
+    X(large_moved, C, pages, "private pages that went to another frame for that")                  \
+    X(large_given_up, C, blocks, "not made free: a page in it stayed, or nobody waited any more")  \
     X(min_free, G, pages, "free frames below which the state is clear")                            \
     X(metadata_frames, G, bytes, "frame descriptors")                                              \
     X(metadata_share, G, bytes, "share index")                                                     \

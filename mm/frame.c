@@ -90,6 +90,7 @@ static void list_push(uint32_t index)
     uint16_t *block = block_count(index);
     struct frame *frame = &frame_state.frames[index];
     bool last = block && ++*block > FRAME_BLOCK / 2 && !frame_state.booting;
+    last |= frame_index_is_closed(index);
     frame_state.listed[list - frame_state.lists]++;
     if (*list == INDEX_NONE) {
         frame->free.prev = frame->free.next = *list = index;
@@ -122,6 +123,16 @@ static void list_take(uint32_t index)
     }
 }
 
+/* The first of the general list, which is not empty: those of the closed block come
+ * behind all others. */
+static uint32_t first_listed(void)
+{
+    uint32_t *list = &frame_state.lists[0];
+    for (uint32_t n = 0; n < FRAME_BLOCK && frame_index_is_closed(*list); n++)
+        *list = frame_state.frames[*list].free.next;
+    return *list;
+}
+
 /* A general list that is long enough to keep some aside; the lock is held. */
 void frame_update_plenty(void)
 {
@@ -138,8 +149,10 @@ static void describe(uint32_t *kinds, uint32_t index, enum frame_kind kind)
     ensure(frame->kind != (uint8_t)kind);
     atomic_set(kinds[frame->kind], kinds[frame->kind] - 1);
     atomic_set(kinds[kind], kinds[kind] + 1);
-    memset(frame, 0, sizeof(*frame));
-    frame->kind = (uint8_t)kind;
+    /* Scans read kind and owner without the lock, as a hint. */
+    atomic_set(frame->head, (uint32_t)kind);
+    atomic_set(frame->free.prev, 0);
+    frame->free.next = frame->free.pad = 0;
 }
 
 /* The lock is held. */
@@ -175,7 +188,7 @@ static uint32_t take_batch(uint32_t taken[CACHE_FRAMES])
     uint32_t count = 0;
     while (count < CACHE_BATCH ||
            (count < CACHE_FRAMES && on_one_line(frame_state.lists[0], taken[count - 1]))) {
-        taken[count] = frame_state.lists[0];
+        taken[count] = first_listed();
         list_take(taken[count++]);
     }
     return count;
@@ -241,8 +254,7 @@ pfn_t frame_alloc(enum frame_kind kind, enum frame_urgency urgency)
     spin_lock(&frame_state.lock);
     cache_shrink(cache, 0);
     if (frame_state.listed[0] + frame_state.listed[1] > withheld(urgency)) {
-        uint32_t index =
-            frame_state.lists[0] != INDEX_NONE ? frame_state.lists[0] : frame_state.lists[1];
+        uint32_t index = frame_state.lists[0] != INDEX_NONE ? first_listed() : frame_state.lists[1];
         ensure(index != INDEX_NONE);
         frame_set_kind(index, kind);
         number = frame_number_of(index);
@@ -300,7 +312,7 @@ void frame_free(pfn_t number)
     struct frame_cache *cache = my_cache();
     /* Sharing draws from all free frames of its region, so none of them is kept. */
     if (atomic_get(frame_state.plenty) && index < frame_state.share_start &&
-        frame->kind != FRAME_SHARED) {
+        frame->kind != FRAME_SHARED && !frame_index_is_closed(index)) {
         if (cache->count == CACHE_FRAMES) {
             spin_lock(&frame_state.lock);
             cache_shrink(cache, CACHE_FRAMES - CACHE_BATCH);

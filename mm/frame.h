@@ -51,9 +51,14 @@ enum frame_kind {
 #define FRAME_STUBBORN 0x40u /* PRIVATE: did not compress, and has not been written since */
 
 struct frame {
-    uint8_t kind;
-    uint8_t flags;
-    uint16_t tag; /* PRIVATE, TABLE: owning VM; SHARED: salt; POOL: bytes of live objects */
+    union {
+        struct {
+            uint8_t kind;
+            uint8_t flags;
+            uint16_t tag; /* PRIVATE, TABLE: owning VM; SHARED: salt; POOL: bytes of live objects */
+        };
+        uint32_t head; /* the three at once, for the change of a kind */
+    };
     union {
         struct {
             uint32_t prev, next; /* descriptor indices, circular */
@@ -123,6 +128,21 @@ void frame_free(pfn_t number);
  */
 #define FRAME_BLOCK 512u
 pfn_t frame_alloc_block(uint32_t keep);
+
+/*
+ * Making a block whole (mm/large_room.c). Blocks are numbered in address order. The
+ * frames of one of them at a time, which is closed, are given out after all others
+ * of the general region, and none stays with a CPU.
+ */
+uint32_t frame_block_count(void);
+/* How many of its frames are free and with no CPU; 0 for a block that can never be
+ * whole: not all of it is memory of the general region. A hint without the lock. */
+uint32_t frame_block_free(uint32_t block);
+/* Index of the first descriptor of a block that can be whole. */
+uint32_t frame_block_first(uint32_t block);
+void frame_block_close(uint32_t block);
+void frame_block_open(void);
+bool frame_block_is_closed(pfn_t number);
 
 /* Gives back what this CPU keeps to itself, when memory is not plenty any more.
  * Every CPU calls it now and then (mm_step() does). */

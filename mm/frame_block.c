@@ -4,14 +4,15 @@
  *
  * The allocator counts per block how many of its frames are on the general list;
  * a block with all of them there is whole. Frames one at a time are given out
- * from the bottom, blocks from the top, so that the two meet late.
+ * from the bottom, blocks from the top, so that the two meet late. A block that is
+ * to become whole is closed: its free frames stay behind all others on the list.
  *
  * Lock: the allocator's.
  */
 #include "lib/atomic.h"
 #include "mm/frame_state.h"
 
-/* Index of a block's first frame; the block is whole. */
+/* Index of a block's first frame; INDEX_NONE: not all of it is in the general region. */
 static uint32_t block_start(uint32_t block)
 {
     unsigned i = frame_state.bank_count - 1;
@@ -19,8 +20,10 @@ static uint32_t block_start(uint32_t block)
         i--;
     const struct bank *bank = &frame_state.banks[i];
     uint32_t first = (bank->base / FRAME_BLOCK + (block - bank->block)) * FRAME_BLOCK;
-    ensure(first >= bank->base && first - bank->base + FRAME_BLOCK <= bank->count);
-    return bank->index + (first - bank->base);
+    if (first < bank->base || first - bank->base + FRAME_BLOCK > bank->count)
+        return INDEX_NONE;
+    uint32_t index = bank->index + (first - bank->base);
+    return index + FRAME_BLOCK <= frame_state.share_start ? index : INDEX_NONE;
 }
 
 /* A whole block, the search going on downwards from the last one found. */
@@ -45,11 +48,54 @@ pfn_t frame_alloc_block(uint32_t keep)
     uint32_t listed = frame_state.listed[0] + frame_state.listed[1];
     uint32_t block = listed >= FRAME_BLOCK && listed - FRAME_BLOCK >= keep ? find() : INDEX_NONE;
     if (block != INDEX_NONE) {
-        uint32_t first = block_start(block);
+        uint32_t first = frame_block_first(block);
         for (uint32_t i = 0; i < FRAME_BLOCK; i++)
             frame_set_kind(first + i, FRAME_PRIVATE);
         number = frame_number_of(first);
     }
     spin_unlock(&frame_state.lock);
     return number;
+}
+
+/* ---- making one whole ------------------------------------------------------------- */
+
+uint32_t frame_block_count(void)
+{
+    return frame_state.blocks;
+}
+
+uint32_t frame_block_free(uint32_t block)
+{
+    assert(block < frame_state.blocks);
+    uint32_t count = __atomic_load_n(&frame_state.block_free[block], __ATOMIC_RELAXED);
+    return count > 0 && block_start(block) != INDEX_NONE ? count : 0;
+}
+
+uint32_t frame_block_first(uint32_t block)
+{
+    uint32_t first = block_start(block);
+    ensure(first != INDEX_NONE);
+    return first;
+}
+
+void frame_block_close(uint32_t block)
+{
+    spin_lock(&frame_state.lock);
+    atomic_set(frame_state.closed_first, frame_block_first(block));
+    atomic_set(frame_state.closed_count, FRAME_BLOCK);
+    frame_cache_return();
+    spin_unlock(&frame_state.lock);
+}
+
+void frame_block_open(void)
+{
+    spin_lock(&frame_state.lock);
+    atomic_set(frame_state.closed_count, 0);
+    spin_unlock(&frame_state.lock);
+}
+
+bool frame_block_is_closed(pfn_t number)
+{
+    const struct frame *frame = frame_at(number);
+    return frame && frame_index_is_closed((uint32_t)(frame - frame_state.frames));
 }

@@ -42,6 +42,8 @@ struct frame_state {
     uint32_t kinds[FRAME_KIND_COUNT]; /* but for what the caches' kinds add */
     uint32_t books_next, books_end;   /* indices */
     uint32_t block_hint;              /* where the search for a block begins */
+    /* The closed block; frame_free() reads them without the lock. */
+    uint32_t closed_first, closed_count;
     struct rng rng;
 };
 extern struct frame_state frame_state;
@@ -61,6 +63,12 @@ uint32_t frame_block_of(uint32_t index);
 
 /* The one place where the kind of a frame on no cache changes; the lock is held. */
 void frame_set_kind(uint32_t index, enum frame_kind kind);
+/* Does the frame lie in the closed block? */
+static inline bool frame_index_is_closed(uint32_t index)
+{
+    return index - __atomic_load_n(&frame_state.closed_first, __ATOMIC_RELAXED) <
+           __atomic_load_n(&frame_state.closed_count, __ATOMIC_RELAXED);
+}
 /* What this CPU keeps to itself goes back on the lists; the lock is held. */
 void frame_cache_return(void);
 /* Is memory plenty? Settles it after lists changed; the lock is held. */

@@ -85,8 +85,9 @@ static void name_owner(const struct leaf *leaf, entry_t to)
 {
     struct frame *frame = frame_at(entry_frame(to));
     ensure(frame && frame->kind == FRAME_PRIVATE);
-    frame->tag = leaf->vm->id;
-    frame->private.gfn = leaf->gfn.v;
+    /* Scans read it without the lock, as a hint. */
+    atomic_set(frame->tag, leaf->vm->id);
+    atomic_set(frame->private.gfn, leaf->gfn.v);
 }
 
 static bool differs_beyond_hardware_bits(entry_t a, entry_t b)

@@ -6,6 +6,7 @@
 #include "mm/core.h"
 #include "mm/fill.h"
 #include "mm/hash.h"
+#include "mm/large_room.h"
 #include "mm/nested.h"
 #include "mm/share.h"
 #include "mm/vm.h"
@@ -22,12 +23,17 @@ static struct {
     unsigned vm; /* where large_step() is: among those that live; first page */
     uint32_t range;
     uint64_t pressed; /* tick at which the state was last not high */
+    /* A range of 512 private pages for which there is no block though enough is free. */
+    bool waits;
+    uint16_t waiting_vm;
+    uint32_t waiting;
 } large;
 
 void large_init(void)
 {
     memset(&large, 0, sizeof(large));
     large.keep = 2 * core.min_free + frame_managed_count() / KEEP_PART;
+    large_room_init();
 }
 
 bool large_is_plenty(void)
@@ -256,6 +262,16 @@ static void coalesce(struct leaf *range, pfn_t block)
     vm_count(vm, MM_VM_large_coalesced, 1);
 }
 
+/* The range is whole and there is no block for it. */
+static void wait_for_room(struct mm_vm *vm, uint32_t first)
+{
+    if (large.waits || frame_free_count() < large.keep + LARGE_PAGES || large_room_is_resting())
+        return;
+    large.waits = true;
+    large.waiting_vm = vm->id;
+    large.waiting = first;
+}
+
 /* True when the range is large now and was not. */
 static bool look_at(struct mm_vm *vm, uint32_t first)
 {
@@ -267,6 +283,8 @@ static bool look_at(struct mm_vm *vm, uint32_t first)
         done = !pfn_is_none(block);
         if (done)
             coalesce(&leaf, block);
+        else
+            wait_for_room(vm, first);
     }
     nested_unlock(&leaf);
     return done;
@@ -304,6 +322,21 @@ static bool cut(struct mm_vm *vm, uint32_t first)
     return is_large;
 }
 
+/* Makes a block for the range that waits; true when the range is large now. */
+static bool make_room(void)
+{
+    if (!large.waits)
+        return false;
+    if (!large_room_step()) {
+        large.waits = !large_room_is_resting();
+        return false;
+    }
+    struct mm_vm *vm = vm_at(large.waiting_vm);
+    large.waits = false;
+    return vm && !vm_is_stopped(vm) && large.waiting + LARGE_PAGES <= vm->config.pages &&
+           look_at(vm, large.waiting);
+}
+
 void large_step(void)
 {
     struct mm_vm *vm;
@@ -311,7 +344,11 @@ void large_step(void)
     if (core.state != MM_HIGH)
         large.pressed = core.ticks;
     bool calm = core.ticks - large.pressed > HIGH_TICKS;
-    if (!core.config.large_pages || (core.state == MM_HIGH && !calm))
+    if (!calm && large.waits) {
+        large.waits = false;
+        large_room_stop();
+    }
+    if (!core.config.large_pages || (core.state == MM_HIGH && !calm) || (calm && make_room()))
         return;
     for (unsigned n = 0; n < LOOKS_A_TICK && next(&vm, &first); n++)
         if (calm ? look_at(vm, first) : cut(vm, first))

@@ -69,8 +69,9 @@ enum pool_result pool_read_block(pool_location_t location, struct pool_owner own
 /* Bytes of the object's block; 0 when its header is damaged. */
 uint32_t pool_block_size(pool_location_t location, struct pool_owner owner);
 
-/* Gives the object back and tells its block's bytes; its frame may become free. An object whose header was
- * damaged is set aside for good: counted, never reused, and found by the audit; its bytes are 0. */
+/* Gives the object back and tells its block's bytes; its frame may become free. An object whose
+ * header was damaged is set aside for good: counted, never reused, and found by the audit; its
+ * bytes are 0. */
 uint32_t pool_free(pool_location_t location, struct pool_owner owner);
 
 /* The oldest live object, for write-back; false when the pool is empty.
@@ -80,6 +81,10 @@ bool pool_oldest(uint32_t skip, pool_location_t *location, struct pool_owner *ow
 /* Moves live objects out of the emptiest frames, at most `objects` of them, to
  * the new end of the log. Returns the frames the pool has fewer afterwards. */
 uint32_t pool_compact(uint32_t objects);
+
+/* Moves what lives in this frame of the pool, at most so many objects, to the new end
+ * of the log. True when the frame has left the pool. */
+bool pool_empty(pfn_t number, uint32_t objects);
 
 struct pool_stats {
     uint64_t objects;

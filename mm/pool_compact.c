@@ -192,6 +192,22 @@ uint32_t pool_compact(uint32_t objects)
     return before > after ? before - after : 0;
 }
 
+bool pool_empty(pfn_t number, uint32_t objects)
+{
+    const struct frame *frame = frame_at(number);
+    bool gone = false;
+    spin_lock(&pool.lock);
+    if (!pool.compacting && frame->kind == FRAME_POOL && number.v != pool.log.newest &&
+        !(frame->flags & POOL_FRAME_DAMAGED)) {
+        pool.compacting = true;
+        empty_frame(number.v, &objects);
+        pool.compacting = false;
+        gone = frame->kind != FRAME_POOL;
+    }
+    spin_unlock(&pool.lock);
+    return gone;
+}
+
 /* ---- audit ------------------------------------------------------------------ */
 
 struct sum {

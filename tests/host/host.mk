@@ -32,7 +32,7 @@ HOST_TESTS   := $(patsubst tests/host/%.c,$(BUILD)/tests/%,$(wildcard tests/host
 MEMCHECKED   := random faults states share pin balloon large reclaim swapping clean edges \
                 collisions audit swap swap_damage pool entry frame hash admission
 # Whatever walks nested tables, once more in the other format.
-HOST_NPT     := $(patsubst %,npt:$(BUILD)/tests/test_%,random faults states share pin balloon large)
+HOST_NPT     := $(patsubst %,npt:$(BUILD)/tests/test_%,random faults states share pin balloon large large_room)
 # test_threads has a machine of its own with real threads, test_cpus CPUs of its own;
 # they are built with clang's ThreadSanitizer.
 TSAN_TESTS   := $(BUILD)/tests/test_threads $(BUILD)/tests/test_cpus

@@ -6,26 +6,15 @@
 
 #include "mm/large.h"
 #include "mm/nested.h"
-#include "tests/host/homes.h"
+#include "tests/host/ranges.h"
 
 #define ACCESSED (sim.settings.npt ? 1ull << 5 : 1ull << 8)
 #define DIRTY    (sim.settings.npt ? 1ull << 6 : 1ull << 9)
 
 static struct sim_vm *start_with(uint32_t frames, uint32_t pages, uint32_t limit, bool execute)
 {
-    struct sim_settings settings;
-    struct mm_vm_config config;
-    sim_settings_default(&settings, 31);
-    settings.frames = frames;
-    settings.cpus = 3;
-    settings.core.large_pages = true;
-    settings.core.large_execute = execute;
-    sim_start(&settings);
-    sim_vm_config_default(&config, pages);
-    config.limit_pages = limit;
-    config.vcpu_count = 2;
-    config.salt = 1;
-    return sim_vm_add(&config);
+    ranges_start(frames, execute);
+    return ranges_vm(pages, limit);
 }
 
 static struct sim_vm *start(uint32_t frames, uint32_t pages)
@@ -33,16 +22,17 @@ static struct sim_vm *start(uint32_t frames, uint32_t pages)
     return start_with(frames, pages, pages, true);
 }
 
+/* A VM of 1024 pages whose first range is large and written. */
+static struct sim_vm *start_filled(bool execute)
+{
+    struct sim_vm *vm = start_with(6000, 1024, 1024, execute);
+    ranges_fill(vm, 0);
+    return vm;
+}
+
 static uint64_t count(struct sim_vm *vm, enum mm_vm_counter counter)
 {
     return sim_vm_counter(vm, counter);
-}
-
-static unsigned level_of(struct sim_vm *vm, uint32_t page)
-{
-    unsigned level;
-    sim_peek(vm, page, &level);
-    return level;
 }
 
 static void first_touch(void **state)
@@ -50,7 +40,7 @@ static void first_touch(void **state)
     (void)state;
     struct sim_vm *vm = start(6000, 1300);
     sim_read(vm, 700);
-    assert_int_equal(level_of(vm, 512), 2);
+    assert_int_equal(ranges_level(vm, 512), 2);
     assert_int_equal(count(vm, MM_VM_large), 1);
     assert_int_equal(count(vm, MM_VM_private), 512);
     assert_int_equal(count(vm, MM_VM_resident), 512);
@@ -63,7 +53,7 @@ static void first_touch(void **state)
     assert_int_equal(count(vm, MM_VM_faults_table), 0);
     /* Beyond its last whole range there is none. */
     sim_write(vm, 1290, SIM_NOISE, 1);
-    assert_int_equal(level_of(vm, 1290), 1);
+    assert_int_equal(ranges_level(vm, 1290), 1);
     assert_int_equal(sim_host_counter(MM_HOST_large), 1);
     sim_verify(vm);
     sim_stop();
@@ -130,8 +120,7 @@ static void split_by_the_balloon(void **state)
     struct sim_vm *vm = start(6000, 1024);
     struct sim_translation found;
     vm->vcpus[1].cpu = 1;
-    for (uint32_t g = 0; g < 512; g++)
-        sim_write(vm, g, SIM_NOISE, g);
+    ranges_fill(vm, 0);
     sim_do(&vm->vcpus[1], (struct sim_op){ .kind = SIM_READ, .gfn = 9 });
     assert_true(sim_cached(&vm->vcpus[1], 9, &found) && found.large);
     uint64_t tables = count(vm, MM_VM_tables);
@@ -199,15 +188,13 @@ static void no_larger_than_it_is(void **state)
 static void pins_leave_it_whole(void **state)
 {
     (void)state;
-    struct sim_vm *vm = start(6000, 1024);
+    struct sim_vm *vm = start_filled(true);
     unsigned level;
-    for (uint32_t g = 0; g < 512; g++)
-        sim_write(vm, g, SIM_NOISE, g);
     int read = sim_pin(vm, &vm->vcpus[0], 7, false), write = sim_pin(vm, NULL, 8, true);
     assert_true(read >= 0 && write >= 0);
-    assert_int_equal(level_of(vm, 7), 2);
+    assert_int_equal(ranges_level(vm, 7), 2);
     assert_int_equal(sim_inflate(vm, 7), MM_BALLOON_PINNED);
-    assert_int_equal(level_of(vm, 7), 2);
+    assert_int_equal(ranges_level(vm, 7), 2);
     /* A neighbour leaves: pinned ones stay, and a pin for writing left its mark. */
     assert_int_equal(sim_inflate(vm, 9), MM_BALLOON_OK);
     assert_true(sim_peek(vm, 8, &level) & DIRTY);
@@ -215,7 +202,7 @@ static void pins_leave_it_whole(void **state)
     sim_unpin(vm, write);
     /* The first touch may be a pin. */
     write = sim_pin(vm, NULL, 600, true);
-    assert_int_equal(level_of(vm, 600), 2);
+    assert_int_equal(ranges_level(vm, 600), 2);
     sim_unpin(vm, write);
     sim_verify(vm);
     sim_stop();
@@ -228,7 +215,7 @@ static void pins_show_in_the_dirty_bit(void **state)
     unsigned level;
     sim_read(vm, 0);
     int write = sim_pin(vm, NULL, 8, true);
-    assert_int_equal(level_of(vm, 8), 2);
+    assert_int_equal(ranges_level(vm, 8), 2);
     sim_unpin(vm, write);
     assert_int_equal(sim_inflate(vm, 9), MM_BALLOON_OK);
     assert_true(sim_peek(vm, 8, &level) & DIRTY);
@@ -240,22 +227,20 @@ static void pins_show_in_the_dirty_bit(void **state)
 static void fetches(void **state)
 {
     (void)state;
-    struct sim_vm *vm = start_with(6000, 1024, 1024, false);
-    for (uint32_t g = 0; g < 512; g++)
-        sim_write(vm, g, SIM_NOISE, g);
-    assert_int_equal(level_of(vm, 3), 2);
+    struct sim_vm *vm = start_filled(false);
+    assert_int_equal(ranges_level(vm, 3), 2);
     sim_do(&vm->vcpus[0], (struct sim_op){ .kind = SIM_EXEC, .gfn = 3 });
-    assert_int_equal(level_of(vm, 3), 1);
+    assert_int_equal(ranges_level(vm, 3), 1);
     assert_int_equal(count(vm, MM_VM_large_split), 1);
     sim_oracle(true);
     /* A first touch that is a fetch makes no large mapping. */
     sim_do(&vm->vcpus[0], (struct sim_op){ .kind = SIM_EXEC, .gfn = 600 });
-    assert_int_equal(level_of(vm, 600), 1);
+    assert_int_equal(ranges_level(vm, 600), 1);
     assert_int_equal(count(vm, MM_VM_large_made), 1);
     /* Code stays cut however plenty memory is. */
     for (unsigned i = 0; i < 2000; i++)
         sim_pump();
-    assert_int_equal(level_of(vm, 3), 1);
+    assert_int_equal(ranges_level(vm, 3), 1);
     assert_int_equal(count(vm, MM_VM_large_coalesced), 0);
     sim_verify(vm);
     sim_stop();
@@ -267,7 +252,7 @@ static void execution(void **state)
     struct sim_vm *vm = start(6000, 1024);
     sim_do(&vm->vcpus[0], (struct sim_op){ .kind = SIM_EXEC, .gfn = 3 });
     sim_do(&vm->vcpus[0], (struct sim_op){ .kind = SIM_EXEC, .gfn = 4 });
-    assert_int_equal(level_of(vm, 3), 2);
+    assert_int_equal(ranges_level(vm, 3), 2);
     assert_int_equal(count(vm, MM_VM_large_split), 0);
     sim_stop();
 }
@@ -275,28 +260,23 @@ static void execution(void **state)
 static void coalesced_after_pressure(void **state)
 {
     (void)state;
-    struct sim_vm *vm = start(6000, 1024);
+    struct sim_vm *vm = start_filled(true);
     unsigned level;
-    for (uint32_t g = 0; g < 512; g++)
-        sim_write(vm, g, SIM_NOISE, g);
-    assert_int_equal(sim_inflate(vm, 5), MM_BALLOON_OK);
-    assert_int_equal(sim_deflate(vm, 5), MM_BALLOON_OK);
-    sim_write(sim_vm_simple(64), 0, SIM_NOISE, 9); /* takes the frame */
-    sim_write(vm, 5, SIM_NOISE, 5);
+    ranges_replace(vm, 5);
     /* A pinned page keeps the range from moving. */
     int pin = sim_pin(vm, NULL, 100, true);
     for (unsigned i = 0; i < 1200; i++)
         sim_pump();
-    assert_int_equal(level_of(vm, 5), 1);
+    assert_int_equal(ranges_level(vm, 5), 1);
     sim_unpin(vm, pin);
     uint64_t flushes = sim_host_counter(MM_HOST_flushes), free = frame_free_count();
-    for (unsigned i = 0; i < 600 && level_of(vm, 5) == 1; i++) {
+    for (unsigned i = 0; i < 600 && ranges_level(vm, 5) == 1; i++) {
         /* Its guests go on meanwhile, on other CPUs. */
         sim_enter(&vm->vcpus[0]);
         sim_enter(&vm->vcpus[1]);
         sim_pump();
     }
-    assert_int_equal(level_of(vm, 5), 2);
+    assert_int_equal(ranges_level(vm, 5), 2);
     assert_int_equal(count(vm, MM_VM_large), 1);
     assert_int_equal(count(vm, MM_VM_large_coalesced), 1);
     assert_true(sim_host_counter(MM_HOST_flushes) > flushes);
@@ -316,17 +296,13 @@ static void dirty_bits_move(void **state)
     struct sim_vm *vm = start(6000, 1024);
     unsigned level;
     sim.settings.interleave = 0;
-    for (uint32_t g = 0; g < 512; g++)
-        sim_write(vm, g, SIM_NOISE, g);
-    assert_int_equal(sim_inflate(vm, 5), MM_BALLOON_OK);
-    assert_int_equal(sim_deflate(vm, 5), MM_BALLOON_OK);
-    sim_write(sim_vm_simple(64), 0, SIM_NOISE, 9); /* takes the frame */
-    sim_write(vm, 5, SIM_NOISE, 5);
-    for (unsigned i = 0; i < 1200 && level_of(vm, 5) == 1; i++) {
+    ranges_fill(vm, 0);
+    ranges_replace(vm, 5);
+    for (unsigned i = 0; i < 1200 && ranges_level(vm, 5) == 1; i++) {
         sim_write_word(vm, 7, 8, i); /* the scan clears it */
         sim_pump();
     }
-    assert_int_equal(level_of(vm, 5), 2);
+    assert_int_equal(ranges_level(vm, 5), 2);
     assert_int_equal(sim_inflate(vm, 6), MM_BALLOON_OK);
     assert_true(sim_peek(vm, 7, &level) & DIRTY);
     sim_stop();
@@ -339,13 +315,11 @@ static void coalesced_in_place(void **state)
     struct sim_vm *vm = start_with(6000, 1024, 1024, true);
     struct leaf leaf;
     unsigned level;
-    for (uint32_t g = 0; g < 512; g++)
-        sim_write(vm, g, SIM_NOISE, g);
+    ranges_fill(vm, 0);
     uint64_t before = sim_peek(vm, 0, &level) & 0x000ffffffffff000ull;
     SIM_CORE(nested_lock(vm->core, gfn(0), NESTED_LOOK, &leaf); large_split(&leaf);
              nested_unlock(&leaf));
-    for (unsigned i = 0; i < 1200 && level_of(vm, 0) == 1; i++)
-        sim_pump();
+    assert_true(ranges_wait_large(vm, 0, 1200));
     assert_int_equal(sim_peek(vm, 0, &level) & 0x000ffffffffff000ull, before);
     assert_int_equal(level, 2);
     sim_oracle(true);
@@ -357,13 +331,11 @@ static void coalesced_in_place(void **state)
 static void not_all_private(void **state)
 {
     (void)state;
-    struct sim_vm *vm = start(6000, 1024);
-    for (uint32_t g = 0; g < 512; g++)
-        sim_write(vm, g, SIM_NOISE, g);
+    struct sim_vm *vm = start_filled(true);
     assert_int_equal(sim_inflate(vm, 5), MM_BALLOON_OK);
     for (unsigned i = 0; i < 2000; i++)
         sim_pump();
-    assert_int_equal(level_of(vm, 6), 1);
+    assert_int_equal(ranges_level(vm, 6), 1);
     assert_int_equal(count(vm, MM_VM_balloon), 1);
     sim_stop();
 }
@@ -408,7 +380,7 @@ static void sharing_waits(void **state)
         sim_write(vm, g, SIM_COMMON, 3);
     for (unsigned i = 0; i < 1000; i++)
         sim_pump();
-    assert_int_equal(level_of(vm, 0), 2);
+    assert_int_equal(ranges_level(vm, 0), 2);
     assert_int_equal(sim_host_counter(MM_HOST_share_merged), 0);
     assert_true(sim_host_counter(MM_HOST_share_large) > 0);
     sim_stop();

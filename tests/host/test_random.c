@@ -49,7 +49,7 @@ static const struct scenario scenarios[] = {
 #define SCENARIOS  (sizeof scenarios / sizeof scenarios[0])
 
 static uint64_t total_steps, total_accesses, total_writes, total_flushes, total_cow, total_stops;
-static uint64_t total_made, total_split, total_coalesced;
+static uint64_t total_made, total_split, total_coalesced, total_blocks, total_moved;
 
 static void start(const struct scenario *scenario, uint64_t seed)
 {
@@ -102,6 +102,15 @@ static void turn_over(const struct scenario *scenario)
         add(scenario);
 }
 
+/* A guest writes to all of its memory: ranges become whole where there is room. */
+static void bring_back(void)
+{
+    struct sim_vm *vm = &sim.vms[rng_below(&sim.rng, SIM_VM_MAX)];
+    for (uint32_t g = 0; vm->core && !vm->stopped && g < vm->config.pages; g++)
+        if (vm->vcpus[0].op.kind == SIM_NO_OP)
+            sim_write_word(vm, g, 64, rng_next(&sim.rng));
+}
+
 static void run(const struct scenario *scenario, uint64_t steps, uint64_t seed)
 {
     start(scenario, seed);
@@ -117,6 +126,8 @@ static void run(const struct scenario *scenario, uint64_t steps, uint64_t seed)
          * many times as many pages. */
         if (scenario->large && i % 4 == 0)
             SIM_CORE(mm_tick());
+        if (scenario->large && i % 64 == 0)
+            bring_back();
         if (!scenario->large || i % 32 == 0)
             sim_oracle(i % 16 == 0);
     }
@@ -139,6 +150,8 @@ static void run(const struct scenario *scenario, uint64_t steps, uint64_t seed)
     total_made += sim_host_counter(MM_HOST_large_made);
     total_split += sim_host_counter(MM_HOST_large_split);
     total_coalesced += sim_host_counter(MM_HOST_large_coalesced);
+    total_blocks += sim_host_counter(MM_HOST_large_blocks);
+    total_moved += sim_host_counter(MM_HOST_large_moved);
     total_steps += steps;
     for (unsigned i = 0; i < MM_STOP_REASON_COUNT; i++)
         total_stops += sim.stops[i];
@@ -181,8 +194,10 @@ int main(void)
            (unsigned long long)total_steps, (unsigned long long)total_accesses,
            (unsigned long long)total_writes, (unsigned long long)total_flushes,
            (unsigned long long)total_cow, (unsigned long long)total_stops);
-    printf("figure: large mappings: %llu made by a touch, %llu split, %llu coalesced\n",
+    printf("figure: large mappings: %llu made by a touch, %llu split, %llu coalesced; %llu blocks "
+           "made whole by moving %llu pages\n",
            (unsigned long long)total_made, (unsigned long long)total_split,
-           (unsigned long long)total_coalesced);
+           (unsigned long long)total_coalesced, (unsigned long long)total_blocks,
+           (unsigned long long)total_moved);
     return failed;
 }
