@@ -26,7 +26,8 @@ bool counted_take(pfn_t frame, uint32_t *index)
 {
     bool found = false;
     spin_lock(&lock);
-    for (uint32_t i = 0; i < COUNTED_MAX && used < COUNTED_MAX && !found; i++) {
+    /* While fewer are used than there are, one is free. */
+    for (uint32_t i = 0; used < COUNTED_MAX && !found; i++) {
         uint32_t at = (search_from + i) % COUNTED_MAX;
         if (objects[at].state != COUNTED_FREE)
             continue;

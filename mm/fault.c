@@ -103,12 +103,12 @@ enum mm_answer fault_resolve(struct mm_vm *vm, struct mm_vcpu *vcpu, gfn_t page,
         vm_count(vm, MM_VM_faults_zero, 1);
     if (is_fetch(access) && allow_fetch(leaf))
         *spurious = false;
-    for (unsigned i = 0; i < STEPS_MAX && answer == MM_DONE; i++) {
+    for (unsigned i = 0; answer == MM_DONE; i++) {
         if (is_enough(leaf->entry, access))
             return MM_DONE;
+        ensure(i < STEPS_MAX);
         answer = step(leaf, vcpu);
     }
-    ensure(answer != MM_DONE);
     nested_unlock(leaf);
     return answer;
 }

@@ -45,14 +45,22 @@ struct frame *frame_at(pfn_t number)
     return NULL;
 }
 
+static const struct bank *bank_of(uint32_t index)
+{
+    const struct bank *bank = frame_state.banks;
+    while (index - bank->index >= bank->count) {
+        bank++;
+        ensure(bank < frame_state.banks + frame_state.bank_count);
+    }
+    return bank;
+}
+
 pfn_t frame_number_of(uint32_t index)
 {
     if (index - frame_state.main.index < frame_state.main.count)
         return pfn(frame_state.main.base + (index - frame_state.main.index));
-    for (unsigned i = 0; i < frame_state.bank_count; i++)
-        if (index - frame_state.banks[i].index < frame_state.banks[i].count)
-            return pfn(frame_state.banks[i].base + (index - frame_state.banks[i].index));
-    panic("frame: no bank for descriptor %u", index);
+    const struct bank *bank = bank_of(index);
+    return pfn(bank->base + (index - bank->index));
 }
 
 pfn_t frame_number(const struct frame *frame)
@@ -62,13 +70,9 @@ pfn_t frame_number(const struct frame *frame)
 
 uint32_t frame_block_of(uint32_t index)
 {
-    for (unsigned i = 0; i < frame_state.bank_count; i++) {
-        const struct bank *bank = &frame_state.banks[i];
-        if (index - bank->index < bank->count)
-            return bank->block +
-                   ((bank->base + (index - bank->index)) / FRAME_BLOCK - bank->base / FRAME_BLOCK);
-    }
-    panic("frame: no bank for descriptor %u", index);
+    const struct bank *bank = bank_of(index);
+    return bank->block +
+           ((bank->base + (index - bank->index)) / FRAME_BLOCK - bank->base / FRAME_BLOCK);
 }
 
 static uint32_t *list_of(uint32_t index)
@@ -186,8 +190,8 @@ static bool on_one_line(uint32_t a, uint32_t b)
 static uint32_t take_batch(uint32_t taken[CACHE_FRAMES])
 {
     uint32_t count = 0;
-    while (count < CACHE_BATCH ||
-           (count < CACHE_FRAMES && on_one_line(frame_state.lists[0], taken[count - 1]))) {
+    static_assert(CACHE_BATCH + LINE_FRAMES <= CACHE_FRAMES, "a batch and a line have room");
+    while (count < CACHE_BATCH || on_one_line(first_listed(), taken[count - 1])) {
         taken[count] = first_listed();
         list_take(taken[count++]);
     }
@@ -275,19 +279,18 @@ static uint32_t draw_listed(unsigned list)
 }
 
 /* A free index of the share region, every one as likely; NONE. While many are
- * free, by draws; the few that are left are counted through. */
+ * free, by draws; the few that are left are counted through, and the first of
+ * those that are many and still hard to find. */
 static uint32_t draw(void)
 {
-    if (frame_state.listed[1] <= SHARED_DRAWS)
-        return draw_listed(1);
-    for (unsigned i = 0; i < SHARED_DRAWS; i++) {
+    for (unsigned i = 0; i < SHARED_DRAWS && frame_state.listed[1] > SHARED_DRAWS; i++) {
         uint32_t index =
             frame_state.share_start +
             (uint32_t)rng_below(&frame_state.rng, frame_state.total - frame_state.share_start);
         if (frame_state.frames[index].kind == FRAME_FREE)
             return index;
     }
-    return INDEX_NONE;
+    return draw_listed(1);
 }
 
 pfn_t frame_alloc_shared(void)

@@ -117,10 +117,7 @@ bool mm_init(const struct mm_config *config, const struct frame_region *regions,
     }
     home_init();
     hash_init();
-    if (!share_init()) {
-        log_error("mm: no memory for the share index");
-        return false;
-    }
+    share_init();
     share_scan_init();
     vm_init();
     wait_init();

@@ -77,7 +77,7 @@ static void written(struct swap_io *io, enum swap_status status)
 bool pageout_may(const struct leaf *leaf)
 {
     const struct frame *frame = frame_at(entry_frame(leaf->entry));
-    if (entry_home(leaf->entry) != HOME_PRIVATE || frame_has(frame, FRAME_PINNED | FRAME_PROTECTED))
+    if (frame_has(frame, FRAME_PINNED | FRAME_PROTECTED))
         return false;
     if (core_tier_works(MM_TIER_SWAP))
         return true;
@@ -87,9 +87,8 @@ bool pageout_may(const struct leaf *leaf)
 
 bool pageout_add(struct pageout *batch, struct leaf *leaf)
 {
-    struct inflight *record = NULL;
-    if (batch->count < PAGEOUT_BATCH)
-        record = inflight_take(INFLIGHT_OUT_PRIVATE, leaf->vm);
+    ensure(batch->count < PAGEOUT_BATCH);
+    struct inflight *record = inflight_take(INFLIGHT_OUT_PRIVATE, leaf->vm);
     if (!record)
         return false;
     record->gfn = leaf->gfn;

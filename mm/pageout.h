@@ -26,10 +26,10 @@ struct pageout {
     bool pool_full;
 };
 
-/* True when a private page may leave its frame: not pinned, not protected, and
+/* True when this private page may leave its frame: not pinned, not protected, and
  * some tier may take it. */
 bool pageout_may(const struct leaf *leaf);
-/* The locked leaf joins the batch; false: no record, or the batch is full. */
+/* The locked leaf joins the batch, which is not full; false: no record. */
 bool pageout_add(struct pageout *batch, struct leaf *leaf);
 /* No leaf is locked. */
 void pageout_run(struct pageout *batch);

@@ -29,13 +29,13 @@ static struct vm_pin *find(struct mm_vm *vm, uint32_t page)
 /* The lock is held. */
 static struct vm_pin *take(struct mm_vm *vm, uint32_t page)
 {
-    for (unsigned i = 0; i < VM_PIN_MAX; i++)
-        if (vm->pins[i].count == 0) {
-            vm->pins[i] = (struct vm_pin){ page, 0, PFN_NONE };
-            atomic_set(vm->pins_used, vm->pins_used + 1);
-            return &vm->pins[i];
-        }
-    return NULL;
+    ensure(vm->pins_used < VM_PIN_MAX); /* MM_PIN_MAX a vCPU: the caller's promise */
+    struct vm_pin *pin = vm->pins;
+    while (pin->count > 0)
+        pin++;
+    *pin = (struct vm_pin){ page, 0, PFN_NONE };
+    atomic_set(vm->pins_used, vm->pins_used + 1);
+    return pin;
 }
 
 bool pin_holds(const struct leaf *leaf)
@@ -59,7 +59,7 @@ static void *pin_page(struct leaf *leaf)
     struct vm_pin *pin = find(vm, leaf->gfn.v);
     if (!pin)
         pin = take(vm, leaf->gfn.v);
-    ensure(pin && pin->count < UINT16_MAX); /* MM_PIN_MAX a vCPU: the caller's promise */
+    ensure(pin->count < UINT16_MAX);
     if (entry_home(leaf->entry) == HOME_PRIVATE)
         frame_flag_set(frame_at(frame), FRAME_PINNED);
     else if (pfn_is_none(pin->shared) && share_frame_hold(frame))
@@ -121,8 +121,7 @@ void mm_unpin(struct mm_vm *vm, gfn_t page)
 void pin_drop_all(struct mm_vm *vm)
 {
     spin_lock(&vm->pin_lock);
-    for (unsigned i = 0; i < VM_PIN_MAX && vm->pins_used > 0; i++) {
-        struct vm_pin *pin = &vm->pins[i];
+    for (struct vm_pin *pin = vm->pins; vm->pins_used > 0; pin++) {
         if (pin->count == 0)
             continue;
         if (!pfn_is_none(pin->shared))

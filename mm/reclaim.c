@@ -206,14 +206,14 @@ static void consider(struct mm_vm *vm, struct leaf *leaf, struct pageout *batch,
     }
 }
 
-/* Moves the VM's hand on until `want` pages are on their way or the budget is
- * spent; returns frames freed or soon to be. */
+/* Moves the VM's hand on until `want` pages, PAGEOUT_BATCH at most, are on their way or the
+ * budget is spent; returns frames freed or soon to be. */
 static uint32_t take_from(struct mm_vm *vm, uint32_t want, bool past_pool, bool *pool_full)
 {
     struct pageout batch = { .vm = vm, .past_pool = past_pool };
     bool cleared = false;
     for (uint32_t n = 0; n < LOOK_BUDGET; n++) {
-        if (batch.count + batch.freed + batch.started >= want || batch.count == PAGEOUT_BATCH)
+        if (batch.count + batch.freed + batch.started >= want)
             break;
         struct leaf leaf;
         gfn_t page = gfn(vm->hand);

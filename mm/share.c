@@ -151,9 +151,10 @@ static bool merge_pair(struct mm_vm *vm, gfn_t page, pfn_t frame, const struct s
 {
     struct mm_vm *other_vm = vm_at(other->vm);
     struct leaf a, b;
-    if (!other_vm || other_vm->config.salt != vm->config.salt ||
-        other->page.v >= other_vm->config.pages ||
-        !nested_lock_pair(vm, page, &a, other_vm, other->page, &b)) {
+    /* A VM and its place in the index end under the step lock. */
+    ensure(other_vm && other_vm->config.salt == vm->config.salt &&
+           other->page.v < other_vm->config.pages);
+    if (!nested_lock_pair(vm, page, &a, other_vm, other->page, &b)) {
         core_count(MM_HOST_share_gone, 1);
         return false;
     }
@@ -235,7 +236,7 @@ static uint32_t look(struct mm_vm *vm, gfn_t page)
     nested_lock(vm, page, NESTED_LOOK, &leaf);
     if (entry_home(leaf.entry) == HOME_PRIVATE) {
         frame = entry_frame(leaf.entry);
-        if (entry_is_dirty(leaf.entry) && core.config.accessed_dirty)
+        if (core.config.accessed_dirty && entry_is_dirty(leaf.entry))
             core_count(MM_HOST_share_volatile, 1);
         else
             result = look_at(&leaf, &other, &key);

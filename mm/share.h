@@ -20,8 +20,8 @@
 #define SHARE_WALK      16u
 #define SHARE_COUNT_MAX 0x7fffffffu
 
-/* Takes the index's memory (less than a byte a frame). False: no room. */
-bool share_init(void);
+/* Takes the index's memory (less than a byte a frame). */
+void share_init(void);
 uint64_t share_metadata_bytes(void);
 
 /* ---- merged frames (share_index.c) ------------------------------------------- */

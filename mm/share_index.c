@@ -20,7 +20,7 @@ static struct {
     uint32_t count;
 } index_;
 
-bool share_init(void)
+void share_init(void)
 {
     index_.lock = SPINLOCK(RANK_SHARE);
     /* Whole pages of buckets, one for about six frames. */
@@ -29,7 +29,8 @@ bool share_init(void)
     if (index_.count == 0)
         index_.count = BUCKETS_PER_PAGE;
     index_.buckets = frame_books((size_t)index_.count * sizeof(uint32_t));
-    return index_.buckets != NULL;
+    /* The bank with the descriptors has 256 frames at least beside them. */
+    ensure(index_.buckets);
 }
 
 uint64_t share_metadata_bytes(void)
@@ -65,9 +66,10 @@ static void unlink_locked(pfn_t number, struct frame *frame)
     if (!frame_has(frame, FRAME_INDEXED))
         return;
     uint32_t *link = bucket_of(frame);
-    for (unsigned i = 0; i < SHARE_WALK && *link != number.v; i++)
+    while (*link != number.v) {
+        ensure(*link != LINK_NONE);
         link = &frame_at(pfn(*link))->private.link;
-    ensure(*link == number.v);
+    }
     *link = frame->private.link;
     frame->private.link = LINK_NONE;
     frame_flag_clear(frame, FRAME_INDEXED);
@@ -114,10 +116,10 @@ void share_index_merged(pfn_t merged, uint32_t key, uint16_t salt, uint32_t shar
 struct share_found share_index_find(uint32_t key, uint16_t salt, pfn_t not_this)
 {
     struct share_found found = { .frame = PFN_NONE };
-    unsigned length = 0;
     spin_lock(&index_.lock);
     uint32_t at = index_.buckets[((uint64_t)key * index_.count) >> 32];
-    for (; at != LINK_NONE && length <= SHARE_WALK && !found.merged; length++) {
+    /* No chain is longer than SHARE_WALK. */
+    while (at != LINK_NONE && !found.merged) {
         struct frame *frame = frame_at(pfn(at));
         bool merged = frame->kind == FRAME_SHARED;
         if (at != not_this.v && frame->private.hash == key && salt_of(frame) == salt &&

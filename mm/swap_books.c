@@ -61,7 +61,8 @@ void swap_cells_init(struct swap_cells *cells, uint32_t count)
 static uint64_t *cell_word(const struct swap_cells *cells, uint32_t cell)
 {
     uint64_t *words = swap_book_page(&cells->book, cell / CELLS_PER_PAGE);
-    return words ? &words[cell % CELLS_PER_PAGE / CELLS_PER_WORD] : NULL;
+    ensure(words); /* a cell that was found: its page was made */
+    return &words[cell % CELLS_PER_PAGE / CELLS_PER_WORD];
 }
 
 static uint32_t cell_get(const uint64_t *word, uint32_t cell)
@@ -110,7 +111,7 @@ static uint32_t run_within(struct swap_cells *cells, uint32_t from, uint32_t to,
     const uint64_t *words = swap_book_page(&cells->book, from / CELLS_PER_PAGE);
     if (words)
         return longest_run(words, from, to, most, first);
-    if (from == to || !swap_book_make(&cells->book, from / CELLS_PER_PAGE))
+    if (!swap_book_make(&cells->book, from / CELLS_PER_PAGE))
         return 0;
     if (to > cells->known)
         cells->known = to;

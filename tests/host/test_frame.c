@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mm/core.h"
+#include "mm/frame_state.h"
 #include "tests/host/sim.h"
 
 #define FRAMES 600u
@@ -243,6 +245,62 @@ static void nothing_to_manage(void **state)
     assert_false(frame_init(&tiny, 1));
 }
 
+/* A host of 4.2 GiB, of which only the descriptors have memory behind them. */
+static void start_large(uint32_t frames)
+{
+    sim_memory_stop();
+    struct sim_settings settings;
+    sim_settings_default(&settings, 3);
+    settings.frames = frames / 256 + 1200; /* descriptors, the share index */
+    sim_memory_start(&settings);
+    const struct frame_region region = { hpa((uint64_t)SIM_PFN_FIRST << PAGE_SHIFT),
+                                         (uint64_t)frames * PAGE_SIZE };
+    assert_true(mm_init(&settings.core, &region, 1));
+}
+
+/* The reserve stops growing, minFree grows by less and less. */
+static void reserves_of_a_large_host(void **state)
+{
+    (void)state;
+    start_large(1100000);
+    uint64_t managed = frame_managed_count(), first = 1 << 20;
+    assert_true(managed > first);
+    assert_int_equal(frame_reserve_count(), 1024);
+    assert_int_equal(core.min_free, first * 6 / 100 + (managed - first) * 4 / 100);
+}
+
+/* A few hundred free frames are hard to find by draws in a large share region; as long as
+ * there is one, merged content finds it. */
+static void shared_in_a_large_region(void **state)
+{
+    static uint32_t taken[400000];
+    uint32_t count = 0, shared = 0;
+    (void)state;
+    start_large(400000);
+    while (frame_state.listed[0] > 0 || frame_state.listed[1] > 300) {
+        taken[count] = frame_alloc(FRAME_PRIVATE, FRAME_RECLAIM).v;
+        assert_int_not_equal(taken[count++], PFN_NONE.v);
+    }
+    for (unsigned round = 0; round < 50; round++) {
+        pfn_t frame = frame_alloc_shared();
+        assert_false(pfn_is_none(frame));
+        frame_free(frame);
+    }
+    while (!pfn_is_none(frame_alloc_shared()))
+        shared++;
+    assert_int_equal(shared, 300);
+    assert_null(frame_audit());
+}
+
+/* Sums are read without a lock: what a CPU has taken may be seen before what it gave. */
+static void sums_while_they_change(void **state)
+{
+    (void)state;
+    frame_caches[3].kinds[FRAME_PRIVATE] -= 1;
+    assert_int_equal(frame_kind_count(FRAME_PRIVATE), 0);
+    frame_caches[3].kinds[FRAME_PRIVATE] += 1;
+}
+
 int main(void)
 {
 #define WITH_FRAMES(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -256,6 +314,9 @@ int main(void)
         WITH_FRAMES(blocks),
         WITH_FRAMES(double_free_is_noticed),
         WITH_FRAMES(nothing_to_manage),
+        WITH_FRAMES(reserves_of_a_large_host),
+        WITH_FRAMES(shared_in_a_large_region),
+        WITH_FRAMES(sums_while_they_change),
         WITH_FRAMES(frame_zero_is_nobodys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
