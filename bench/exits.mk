@@ -1,7 +1,11 @@
 # What an exit costs, under Bochs (VT-x) and QEMU (AMD-V): bench/guest/exits.c on a
 # hypervisor of the release build, and on one that counts its VMREADs and VMWRITEs.
 
-.PHONY: bench-exits exits-parts
+#
+#   make bench-exits        three tables
+#   make bench-exits-kvm    the same guest under KVM; a bench-exits after it shows both
+
+.PHONY: bench-exits bench-exits-kvm exits-parts
 
 # What the guest begins with; its own variable, since this fragment is read before guest-driver/.
 EXITS_GUEST_START := $(BUILD)/guest/guest-driver/start.asm.o
@@ -22,3 +26,8 @@ bench-exits: exits-parts $(BUILD)/BOOTX64.EFI
 	$(PYTHON) bench/exits.py --machine bochs
 	$(PYTHON) bench/exits.py --machine bochs --cpu corei7_icelake_u
 	$(PYTHON) bench/exits.py --machine tcg
+
+bench-exits-kvm: packages
+	@tools/install-packages $$(sed 's/#.*//' tests/nested/packages.txt)
+	$(MAKE) -s --no-print-directory $(BUILD)/bench/exits.elf
+	$(PYTHON) bench/exits_kvm.py

@@ -122,11 +122,11 @@ static void zero_faults(uint32_t first)
 }
 
 /* Pairs of equal pages: the first to be written is copied, the second taken back. */
-static void shared_faults(uint32_t first)
+static void shared_faults(uint32_t first, uint64_t wait)
 {
     for (uint32_t i = 0; i < PAGES; i++)
         content_write(page_content(first + i), &text, (struct content_id){ 1, i / 2, 0 });
-    sleep(300);
+    sleep(wait);
     for (uint32_t i = 0; i < PAGES; i += 2)
         TIME(page_content(first + i)[1] = i);
     tell("cow_fault", EXIT_TICKS);
@@ -181,7 +181,7 @@ int guest_main(const struct guest_boot *boot)
     instructions();
     page_work(memory.first - 1);
     zero_faults(memory.first);
-    shared_faults(memory.first + PAGES);
+    shared_faults(memory.first + PAGES, hostile_number(boot, "share_wait", 300));
     uint64_t wait = hostile_number(boot, "wait", 0);
     if (wait)
         pool_faults(memory.first + 2 * PAGES, wait);

@@ -30,19 +30,24 @@ STUB = "usr/lib/systemd/boot/efi/linuxx64.efi.stub"
 # Loaded at once, those they depend on before them; the vendor's by init.
 MODULES_EARLY = ("kvm", "sd_mod", "ata_piix")
 MODULES_LATE = ("kvm_intel", "kvm_amd")
-FIRMWARE = ("/usr/share/qemu/kvmvapic.bin", machines.OVMF)
+MODULES_SWAP = ("zsmalloc", "lz4", "zram")  # only when asked for
+# For an image, and for a program that QEMU starts itself.
+FIRMWARE = ("/usr/share/qemu/kvmvapic.bin", machines.OVMF,
+            "/usr/share/seabios/bios-256k.bin", "/usr/share/qemu/pvh.bin")
 
 # An emulated second of the Bochs that runs it, in instructions. The TSC there
 # counts instructions, not what CPUID leaf 0x16 claims, so the kernel is told. Many:
 # with few, the ticks of all guests take all of the time there is.
 IPS = 400_000_000
 
-# mitigations=off: the path out of a guest is long enough. reboot=t: leaving by a
-# triple fault ends both emulators. A watchdog would bark at an emulator.
-COMMAND_LINE = ("console=ttyS0,115200 quiet panic=-1 reboot=t mitigations=off nokaslr "
+# reboot=t: leaving by a triple fault ends both emulators. A watchdog would bark at an
+# emulator.
+COMMAND_LINE = ("console=ttyS0,115200 quiet panic=-1 reboot=t nokaslr "
                 "efi=noruntime tsc=reliable nmi_watchdog=0 nosoftlockup "
                 "rcupdate.rcu_cpu_stall_suppress=1 random.trust_cpu=on init_on_alloc=0 "
                 "cryptomgr.notests")
+# Where nothing is measured: the path out of a guest is long enough without.
+UNMITIGATED = COMMAND_LINE + " mitigations=off"
 
 
 def run(*command, **more):
@@ -147,12 +152,15 @@ def add_modules(archive, tree, scratch):
     known = set()
     early = in_order(tree, MODULES_EARLY, known)
     late = in_order(tree, MODULES_LATE, known)
+    swap = in_order(tree, MODULES_SWAP, known)
     first = early + [each for each in late if each[0] not in MODULES_LATE]
-    for name, path in early + late:
+    for name, path in early + late + swap:
         # Without its signature, whose check takes seconds in an emulator.
         run("objcopy", "--strip-debug", path, scratch)
         archive.copy(scratch, f"modules/{name}.ko")
-    archive.file("modules/order", "".join(f"{name}.ko\n" for name, _ in first).encode())
+    for list_name, modules in (("order", first), ("swap", swap)):
+        archive.file(f"modules/{list_name}",
+                     "".join(f"{name}.ko\n" for name, _ in modules).encode())
 
 
 def add_qemu(archive):
@@ -182,11 +190,11 @@ def make_initrd(kernel, folder):
 
 # ---- disk -------------------------------------------------------------------
 
-def make_disk(stub, folder):
+def make_disk(stub, folder, command_line):
     """Kernel, initramfs and command line as one EFI program, on an ESP."""
     line, program = os.path.join(folder, "cmdline"), os.path.join(folder, "linux.efi")
     with open(line, "w", encoding="ascii") as file:
-        file.write(f"{COMMAND_LINE} tsc_early_khz={IPS // 1000}")
+        file.write(f"{command_line} tsc_early_khz={IPS // 1000}")
     sections, at = [], 0x30000
     for name, path in ((".cmdline", line), (".linux", os.path.join(folder, "vmlinuz")),
                        (".initrd", os.path.join(folder, "initrd.img"))):
@@ -205,7 +213,8 @@ def is_fresh(folder):
                                         for source in sources)
 
 
-def build(folder):
+def build(folder, command_line=UNMITIGATED):
+    """command_line: what linux.img starts with."""
     if is_fresh(folder):
         return
     os.makedirs(folder, exist_ok=True)
@@ -214,4 +223,4 @@ def build(folder):
     shutil.copy(glob.glob(os.path.join(kernel, "boot", "vmlinuz-*"))[0],
                 os.path.join(folder, "vmlinuz"))
     make_initrd(kernel, folder)
-    make_disk(stub, folder)
+    make_disk(stub, folder, command_line)

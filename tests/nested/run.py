@@ -19,68 +19,14 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [HERE, os.path.join(ROOT, "tools"), os.path.join(ROOT, "tests", "boot")]
 import linux
 import machines
+import outer
 import runner
 import telemetry
 
-MIB = 1 << 20
-LINUX_MIB = 768
-EXCHANGE_BYTES = 64 * MIB
 GRACE_SECONDS = 180   # for the Linux in the middle to leave the telemetry and stop
-# QEMU's clock counts instructions, 2 ns each, as Bochs' does (linux.IPS): how fast this
-# computer is makes no difference to what happens.
-AMD_CLOCK = "shift=1,sleep=off"
 # QEMU 7.2 fails this assertion of its own now and then when it emulates AMD-V.
 QEMU_DEFECT = b"tcg_handle_interrupt: assertion failed"
 TRIES = 3
-
-BOCHS_DISKS = """\
-ata1: enabled=true, ioaddr1=0x170, ioaddr2=0x370, irq=15
-ata0-master: type=disk, path="{linux}", mode=volatile, journal="{folder}/linux.redo"
-ata0-slave: type=disk, path="{folder}/exchange.img", mode=flat
-ata1-master: type=disk, path="{folder}/disk.img", mode=flat
-com1: enabled=true, mode=file, dev={folder}/linux.log
-com2: enabled=true, mode=file, dev={folder}/console.log
-"""
-
-
-def prepare_exchange(folder, options, interface, model):
-    settings = (f"memory={options.memory_mib}\nprocessors=1\ninterface={interface}\n"
-                f"model={model}\n").encode()
-    with open(os.path.join(folder, "exchange.img"), "wb") as disk:
-        disk.truncate(EXCHANGE_BYTES)
-        disk.write(settings.ljust(512, b"\0"))
-
-
-def intel(built, folder, options):
-    """Bochs: its configuration for a plain run, with the disks and ports moved."""
-    prepare_exchange(folder, options, "ide", "host")
-    command, environment = machines.bochs(folder, machines.Options(LINUX_MIB, options.cpu,
-                                                                   linux.IPS))
-    path = os.path.join(folder, "bochsrc")
-    with open(path, encoding="ascii") as file:
-        kept = [line for line in file if not line.startswith(("ata0-", "com"))]
-    with open(path, "w", encoding="ascii") as file:
-        file.write("".join(kept) + BOCHS_DISKS.format(
-            folder=folder, linux=os.path.join(built, "linux.img")))
-    return command, environment
-
-
-def amd(built, folder, options):
-    # QEMU 7.2 does not let a hypervisor intercept XSETBV: KVM never learns what its
-    # guest has put into XCR0, and undoes it at the next exit. So no XSAVE there.
-    prepare_exchange(folder, options, "virtio", "host,-xsave")
-    command = ["qemu-system-x86_64", "-accel", "tcg,tb-size=512", "-icount", AMD_CLOCK,
-               "-cpu", "EPYC,+svm,+npt", "-M", "pc", "-m", str(LINUX_MIB),
-               "-nodefaults", "-display", "none", "-no-reboot",
-               "-kernel", os.path.join(built, "vmlinuz"),
-               "-initrd", os.path.join(built, "initrd.img"), "-append", linux.COMMAND_LINE,
-               "-serial", f"file:{folder}/linux.log", "-serial", f"file:{folder}/console.log"]
-    for index, name in ((1, "exchange.img"), (2, "disk.img")):
-        command += ["-drive", f"file={folder}/{name},format=raw,if=ide,index={index}"]
-    return command, dict(os.environ)
-
-
-VENDORS = {"intel": intel, "amd": amd}
 
 # Features a processor may lack, by the names in the start record, and what the
 # hypervisor does then.
@@ -110,9 +56,9 @@ FEATURE_XSAVE = 1 << 26  # of CPUID leaf 1, ECX
 def fetch_telemetry(folder):
     """From the exchange disk into telemetry.jsonl."""
     with open(os.path.join(folder, "exchange.img"), "rb") as disk:
-        disk.seek(MIB - 512)
+        disk.seek(outer.MIB - 512)
         size = int(disk.read(512).strip(b"\0\n") or b"0")
-        disk.seek(MIB)
+        disk.seek(outer.MIB)
         content = disk.read(size)
     with open(os.path.join(folder, "telemetry.jsonl"), "wb") as file:
         file.write(content)
@@ -172,7 +118,7 @@ def show(line):
 def run_vendor(vendor, image, options):
     """(seconds, [what is wrong], telemetry)."""
     folder = os.path.join(options.folder, vendor)
-    machines.MACHINES["nested-" + vendor] = partial(VENDORS[vendor],
+    machines.MACHINES["nested-" + vendor] = partial(outer.VENDORS[vendor],
                                                     os.path.join(options.folder, "linux"))
     for _ in range(TRIES):
         outcome = runner.run(folder, image, "nested-" + vendor,
@@ -203,11 +149,11 @@ def parse_arguments(arguments):
     parser.add_argument("--limit", type=int, default=3600, help="seconds for each vendor")
     parser.add_argument("--memory", type=int, default=192, help="MiB of the inner machine")
     parser.add_argument("--result")
-    parser.add_argument("vendors", nargs="*", default=list(VENDORS), metavar="intel|amd")
+    parser.add_argument("vendors", nargs="*", default=list(outer.VENDORS), metavar="intel|amd")
     options = parser.parse_args(arguments)
     for vendor in options.vendors:
-        if vendor not in VENDORS:
-            parser.error(f"{vendor}: there are {', '.join(VENDORS)}")
+        if vendor not in outer.VENDORS:
+            parser.error(f"{vendor}: there are {', '.join(outer.VENDORS)}")
     return options
 
 
