@@ -45,9 +45,13 @@ void panic(const char *format, ...)
     abort();
 }
 
+void (*support_wait_hook)(void);
+
 /* There may be more threads than processors: the holder has to get on. */
 void lock_relax(unsigned turns)
 {
+    if (support_wait_hook)
+        support_wait_hook();
     if (turns % 64 == 63)
         sched_yield();
     else

@@ -21,6 +21,9 @@ const char *support_panic_text(void);
 /* Called by panic() before it aborts (the simulated machine prints its seed). */
 extern void (*support_panic_hook)(void);
 
+/* Called in each turn of a wait for a lock. */
+extern void (*support_wait_hook)(void);
+
 /* The statement must end in panic(). */
 #define expect_panic(statement)                                                                    \
     do {                                                                                           \
