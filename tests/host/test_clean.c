@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "mm/clean.h"
+#include "mm/core.h"
 #include "tests/host/homes.h"
 
 #define PAGES 300u
@@ -196,6 +197,25 @@ static void little_room(void **state)
     sim_stop();
 }
 
+/* A part of the area fails: what is left is for pages, not for slots that are kept. */
+static void area_that_shrinks(void **state)
+{
+    (void)state;
+    start_with(49, true, 700, false);
+    clean_page();
+    sim.victim_allowed = true;
+    sim.disk.fail_write_permille = 600;
+    for (uint32_t g = 0; g < 4 * PAGES && !swap_is_tight(); g++)
+        if (!other->stopped)
+            sim_write(other, g % PAGES, SIM_NOISE, g);
+    assert_true(swap_is_tight());
+    sim_disk_heal();
+    sim_run(50);
+    assert_int_equal(clean_count(), 0);
+    sim_oracle(true);
+    sim_stop();
+}
+
 /* clean_drop() finds each of them, and only them. */
 static void all_given_back(bool accessed_dirty)
 {
@@ -247,6 +267,7 @@ static void disk_gone(void **state)
     clean_page();
     sim.stop_allowed = sim.victim_allowed = true;
     sim.disk.gone = true;
+    core.config.tiers[MM_TIER_COMPRESS] = true; /* so that pages are still taken */
     uint64_t unwritten = 0;
     for (unsigned i = 0; i < 40; i++) {
         for (uint32_t g = 0; g < PAGES; g += 7)
@@ -295,6 +316,7 @@ int main(void)
         cmocka_unit_test(writes_are_noticed_without_dirty_bits),
         cmocka_unit_test(cached_translations),
         cmocka_unit_test(little_room),
+        cmocka_unit_test(area_that_shrinks),
         cmocka_unit_test(given_back),
         cmocka_unit_test(given_up),
         cmocka_unit_test(disk_gone),

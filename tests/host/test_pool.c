@@ -12,7 +12,7 @@
 #include "mm/frame.h"
 #include "mm/hash.h"
 #include "mm/machine.h"
-#include "mm/pool.h"
+#include "mm/pool_log.h"
 #include "tests/host/fake_guard.h"
 #include "tests/host/fake_pages.h"
 
@@ -536,6 +536,20 @@ static void test_free_of_a_damaged_block(void **state)
     audit();
 }
 
+/* A check that fits is no proof: what cannot be decoded is not delivered. */
+static void test_check_of_a_damaged_block(void **state)
+{
+    (void)state;
+    static uint8_t got[PAGE_SIZE];
+    store(0, PAGE_TEXT);
+    struct pool_header *header = pool_log_header(pool_log_place(pages[0].at));
+    memset(header + 1, 0xff, 64); /* more literals than there are bytes */
+    header->check = hash_bytes(&header->gfn, POOL_CHECKED_BYTES + pool_header_size(header));
+    assert_int_equal(pool_load(pages[0].at, owner_of(0), got), POOL_DAMAGED);
+    drop(0);
+    audit();
+}
+
 /* Garbage over whole frames: loads fail or give the right page, nothing else. */
 static void test_garbage(void **state)
 {
@@ -579,6 +593,7 @@ int main(void)
         TEST(test_wrong_handles),
         TEST(test_free_of_a_damaged_object),
         TEST(test_free_of_a_damaged_block),
+        TEST(test_check_of_a_damaged_block),
         TEST(test_garbage),
     };
     return cmocka_run_group_tests_name("pool", tests, NULL, NULL);

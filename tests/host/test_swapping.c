@@ -28,6 +28,43 @@ static void start(uint64_t seed)
     sim_disk_heal();
 }
 
+/* The first sharer of a merged page is on its way to the disk and the write fails:
+ * it shares again, and nothing is left of the object. */
+static void write_errors_of_merged_pages(void **state)
+{
+    (void)state;
+    struct sim_settings settings;
+    struct mm_vm_config config;
+    sim_settings_default(&settings, 80);
+    settings.frames = 400;
+    settings.disk_pages = 6000;
+    settings.core.tiers[MM_TIER_BALLOON] = settings.core.tiers[MM_TIER_COMPRESS] = false;
+    sim_start(&settings);
+    sim_vm_config_default(&config, 400);
+    config.salt = 3;
+    vm = sim_vm_add(&config);
+    for (uint32_t g = 0; g < 160; g++)
+        sim_write(vm, g, SIM_TEXT, g / 2);
+    sim_roll_floor(&vm->vcpus[0]);
+    sim_run(400);
+    uint64_t merged = sim_vm_counter(vm, MM_VM_shared);
+    assert_true(merged >= 120);
+    other = sim_vm_greedy(600);
+    sim.disk.fail_write_permille = 500;
+    for (uint32_t g = 0; g < 600; g++) {
+        sim_write(other, g, SIM_NOISE, 5000 + g);
+        if (g % 16 == 0)
+            sim_oracle(true);
+    }
+    assert_true(sim.events[MM_EVENT_SWAP_ERROR] > 0);
+    assert_true(sim_vm_counter(vm, MM_VM_counted) > 0);
+    sim_disk_heal();
+    sim_verify(vm);
+    sim_verify(other);
+    sim_oracle(true);
+    sim_stop();
+}
+
 static uint32_t swapped_page(struct sim_vm *of)
 {
     for (uint32_t g = 0; g < of->config.pages; g++)
@@ -284,7 +321,7 @@ int main(void)
         cmocka_unit_test(damage_is_noticed),   cmocka_unit_test(write_errors),
         cmocka_unit_test(disk_gone),           cmocka_unit_test(completions_in_any_order),
         cmocka_unit_test(destroyed_in_flight), cmocka_unit_test(ciphertext_only),
-        cmocka_unit_test(foreign_disks),
+        cmocka_unit_test(foreign_disks),       cmocka_unit_test(write_errors_of_merged_pages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
