@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "mm/clean.h"
-#include "mm/core.h"
 #include "tests/host/homes.h"
 
 #define PAGES 300u
@@ -267,7 +266,6 @@ static void disk_gone(void **state)
     clean_page();
     sim.stop_allowed = sim.victim_allowed = true;
     sim.disk.gone = true;
-    core.config.tiers[MM_TIER_COMPRESS] = true; /* so that pages are still taken */
     uint64_t unwritten = 0;
     for (unsigned i = 0; i < 40; i++) {
         for (uint32_t g = 0; g < PAGES; g += 7)
@@ -279,6 +277,31 @@ static void disk_gone(void **state)
     }
     if (unwritten)
         assert_int_equal(sim_host_counter(MM_HOST_swap_unwritten) + 1, unwritten);
+    sim_oracle(true);
+    sim_stop();
+}
+
+/* Then no page leaves with the slot it kept. */
+static void disk_gone_for_a_slot(void **state)
+{
+    (void)state;
+    unsigned level;
+    start(50, true);
+    uint32_t kept = clean_page(), away = 0;
+    sim_settle();
+    while (homes_of(other, away) != HOME_SWAP)
+        away++;
+    sim.stop_allowed = true;
+    sim.disk.gone = true;
+    assert_int_equal(sim_read(other, away), MM_STOPPED);
+    assert_int_equal(sim_host_counter(MM_HOST_swap_online), 0);
+    entry_t entry = { sim_peek(vm, kept, &level) };
+    assert_true(is_clean(vm, kept) && !entry_is_dirty(entry));
+    uint32_t count = clean_count();
+    swap_slot_t slot;
+    SIM_CORE(slot = clean_take(entry_frame(entry), entry));
+    assert_int_equal(slot.v, SWAP_SLOT_NONE.v);
+    assert_int_equal(clean_count(), count - 1);
     sim_oracle(true);
     sim_stop();
 }
@@ -320,6 +343,7 @@ int main(void)
         cmocka_unit_test(given_back),
         cmocka_unit_test(given_up),
         cmocka_unit_test(disk_gone),
+        cmocka_unit_test(disk_gone_for_a_slot),
         cmocka_unit_test(beside_sharing),
     };
     return cmocka_run_group_tests_name("clean", tests, NULL, NULL);
