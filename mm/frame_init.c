@@ -176,6 +176,7 @@ uint32_t frame_highest(void)
     return last->base + last->count - 1;
 }
 
+/* Ends: where each frame is the one before its next, the list comes back to its first. */
 static bool list_count(unsigned which, uint32_t *count)
 {
     uint32_t first = frame_state.lists[which], index = first;
@@ -184,8 +185,9 @@ static bool list_count(unsigned which, uint32_t *count)
     do {
         const struct frame *frame = &frame_state.frames[index];
         if (frame->kind != FRAME_FREE || (index >= frame_state.share_start) != which ||
-            frame_state.frames[frame->free.next].free.prev != index || ++*count > frame_state.total)
+            frame_state.frames[frame->free.next].free.prev != index)
             return false;
+        ++*count;
         index = frame->free.next;
     } while (index != first);
     return true;
