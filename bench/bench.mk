@@ -17,6 +17,7 @@ BENCH_PACKAGES := qemu-system-x86 busybox-static e2fsprogs cpio sqlite3 liblz4-d
 BENCH_CORE := $(patsubst %.c,$(BUILD)/bench/%.o,$(wildcard mm/*.c) lib/fmt.c lib/crc32.c)
 BENCH_REST := $(BUILD)/bench/bench/measure.o $(BUILD)/bench/bench/machine.o
 BENCHES    := $(addprefix $(BUILD)/bench/,bench_codec bench_pool bench_frames bench_share bench_steps)
+BENCH_WALKS := $(BUILD)/bench/bench_walks
 
 .PHONY: bench corpus bench-scale
 
@@ -39,7 +40,7 @@ $(BUILD)/bench/bench/bench_steps.o: COMMON += -DMM_VM_MAX=10000
 $(BUILD)/bench/bench_steps: $(BUILD)/bench/bench/bench_steps.o $(BENCH_REST) $(BENCH_STEPS)
 	$(CC) $(COMMON) $^ -Wl,--wrap=nested_lock -Wl,--wrap=vm_resident -o $@
 
-$(filter-out %/bench_steps,$(BENCHES)): $(BUILD)/bench/%: $(BUILD)/bench/bench/%.o $(BENCH_REST) $(BENCH_CORE)
+$(filter-out %/bench_steps,$(BENCHES)) $(BENCH_WALKS): $(BUILD)/bench/%: $(BUILD)/bench/bench/%.o $(BENCH_REST) $(BENCH_CORE)
 	$(CC) $(COMMON) $^ -l:liblz4.a -ldl -o $@
 
 corpus:

@@ -1,4 +1,5 @@
-# What 2 MiB mappings save: bench/guest/large.c with them and without, on both vendors.
+# What 2 MiB mappings save: bench/guest/large.c with them and without, on both vendors;
+# and table entries that page walks read, in a model (bench/bench_walks.c).
 
 .PHONY: bench-large
 
@@ -9,6 +10,7 @@ $(BUILD)/bench/large.elf: $(LARGE_GUEST_OBJECTS) $(BUILD)/guest/guest-driver/sta
 	@mkdir -p $(@D)
 	$(GUEST_LINK) --gc-sections -o $@ $(BUILD)/guest/guest-driver/start.asm.o $(LARGE_GUEST_OBJECTS) $(BUILD)/guest/libguest.a
 
-bench-large: $(BUILD)/bench/large.elf $(BUILD)/BOOTX64.EFI
+bench-large: $(BUILD)/bench/large.elf $(BUILD)/BOOTX64.EFI $(BUILD)/bench/bench_walks
+	$(BUILD)/bench/bench_walks
 	$(MAKE) BUILD=$(BUILD)/release RELEASE=1 $(BUILD)/release/ballast.elf
 	$(PYTHON) bench/large.py
