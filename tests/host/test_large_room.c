@@ -41,10 +41,13 @@ static uint32_t general_free(void)
     return count;
 }
 
+/* What of those that stay is elsewhere for a part, since their limit is lower: nothing,
+ * in the pool, or in the swap area, from which it comes and goes. */
+enum elsewhere { NOWHERE, IN_POOL, IN_SWAP };
+
 /* Pages of those that stay and those that leave take turns in memory, until it is full;
- * then the range is cut, and the others leave. What is free lies everywhere. `pool`: what
- * stays is in the pool for a part. */
-static void scatter_with(bool pool)
+ * then the range is cut, and the others leave. What is free lies everywhere. */
+static void scatter_with(enum elsewhere where, bool accessed_dirty)
 {
     struct sim_settings settings;
     sim_settings_default(&settings, 17);
@@ -53,23 +56,27 @@ static void scatter_with(bool pool)
     settings.disk_pages = 4000;
     settings.core.large_pages = true;
     settings.core.min_free_permille = 20;
-    settings.core.tiers[MM_TIER_SWAP] = !pool;
+    settings.core.tiers[MM_TIER_SWAP] = where != IN_POOL;
+    settings.core.tiers[MM_TIER_COMPRESS] = where != IN_SWAP;
+    settings.core.accessed_dirty = accessed_dirty;
     sim_start(&settings);
     range = ranges_vm(512, 512);
     for (unsigned i = 0; i < PARTS; i++) {
         struct mm_vm_config config;
         sim_vm_config_default(&config, PART_PAGES);
-        config.limit_pages = pool ? PART_PAGES / 2 : PART_PAGES;
+        config.limit_pages = where == NOWHERE ? PART_PAGES : PART_PAGES / 2;
         config.salt = (uint16_t)(2 + i);
         stay[i] = sim_vm_add(&config);
         leave[i] = sim_vm_simple(PART_PAGES);
     }
     ranges_fill(range, 0);
     for (uint32_t n = 0; n < PARTS * PART_PAGES && general_free() > MOST_FREE; n++) {
-        sim_write(stay[n % PARTS], n / PARTS, pool ? SIM_TEXT : SIM_NOISE, n);
+        sim_write(stay[n % PARTS], n / PARTS, where == IN_POOL ? SIM_TEXT : SIM_NOISE, n);
         sim_write(leave[n % PARTS], n / PARTS, SIM_NOISE, n);
     }
     ranges_replace(range, 5);
+    for (uint32_t n = 0; where == IN_SWAP && n < PARTS * PART_PAGES; n++)
+        sim_read(stay[n % PARTS], n / PARTS);
     for (unsigned i = 0; i < PARTS; i++)
         sim_vm_remove(leave[i]);
     for (unsigned i = 0; i < PARTS; i++)
@@ -81,7 +88,7 @@ static void scatter_with(bool pool)
 
 static void scatter(void)
 {
-    scatter_with(false);
+    scatter_with(NOWHERE, true);
 }
 
 /* Guests in guest mode on the other CPUs, writing whenever the core looks away. */
@@ -300,7 +307,7 @@ static void the_range_ends(void **state)
 static void the_pool_gives_way(void **state)
 {
     (void)state;
-    scatter_with(true);
+    scatter_with(IN_POOL, true);
     assert_true(host(MM_HOST_frames_pool) > 100);
     for (unsigned n = 0; n < 6000 && ranges_level(range, 0) == 1; n++) {
         sim_pump();
@@ -314,14 +321,91 @@ static void the_pool_gives_way(void **state)
     sim_stop();
 }
 
+/* Pages that were read in and not written keep their slots in the swap area. */
+static void slots_move(bool accessed_dirty)
+{
+    uint64_t moved = 0;
+    scatter_with(IN_SWAP, accessed_dirty);
+    sim.settings.interleave = 0;
+    assert_true(host(MM_HOST_swap_clean) > 100);
+    for (unsigned n = 0; n < 6000 && host(MM_HOST_large_blocks) == 0; n++) {
+        uint64_t clean = host(MM_HOST_swap_clean), before = host(MM_HOST_large_moved);
+        sim_pump();
+        uint64_t now = host(MM_HOST_large_moved) - before;
+        moved += now;
+        /* What the share index wants costs a slot now and then. */
+        if (now > 0)
+            assert_true(host(MM_HOST_swap_clean) + 8 >= clean);
+        if (n % 100 == 0)
+            sim_oracle(true);
+    }
+    assert_int_equal(host(MM_HOST_large_blocks), 1);
+    assert_true(moved > 0 && host(MM_HOST_swap_clean) > 0);
+    verify();
+    sim_stop();
+}
+
+static void clean_slots_move(void **state)
+{
+    (void)state;
+    slots_move(true);
+}
+
+/* There such pages are read-only until they are written. */
+static void clean_slots_move_without_dirty_bits(void **state)
+{
+    (void)state;
+    slots_move(false);
+}
+
+/* A pinned page in every block: nothing moves, and ranges stop waiting for a while. */
+static void no_block_will_do(void **state)
+{
+    (void)state;
+    uint32_t pinned[PARTS * SIM_PIN_SLOTS];
+    int pins[PARTS * SIM_PIN_SLOTS];
+    unsigned count = 0, owner[PARTS * SIM_PIN_SLOTS];
+    scatter();
+    for (unsigned n = 0; n < PARTS * PART_PAGES; n++) {
+        uint64_t entry = sim_peek(stay[n % PARTS], n / PARTS, &(unsigned){ 0 });
+        uint32_t block = (uint32_t)((entry & 0x000ffffffffff000ull) >> 12) / FRAME_BLOCK;
+        bool known = !(entry & 7);
+        for (unsigned i = 0; i < count && !known; i++)
+            known = pinned[i] == block;
+        if (known)
+            continue;
+        pinned[count] = block;
+        owner[count] = n % PARTS;
+        pins[count++] = sim_pin(stay[n % PARTS], NULL, n / PARTS, true);
+    }
+    assert_true(count >= 4);
+    for (unsigned n = 0; n < 1600; n++)
+        sim_pump();
+    assert_int_equal(host(MM_HOST_large_moved), 0);
+    assert_int_equal(host(MM_HOST_large_blocks), 0);
+    for (unsigned i = 0; i < count; i++)
+        sim_unpin(stay[owner[i]], pins[i]);
+    assert_true(ranges_wait_large(range, 0, 6000));
+    verify();
+    sim_stop();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_block_is_made),      cmocka_unit_test(few_flushes),
-        cmocka_unit_test(the_block_stays_free), cmocka_unit_test(bits_move),
-        cmocka_unit_test(pinned_pages_stay),    cmocka_unit_test(a_pin_in_between),
-        cmocka_unit_test(pressure_ends_it),     cmocka_unit_test(only_for_a_range),
-        cmocka_unit_test(the_range_ends),       cmocka_unit_test(the_pool_gives_way),
+        cmocka_unit_test(a_block_is_made),
+        cmocka_unit_test(few_flushes),
+        cmocka_unit_test(the_block_stays_free),
+        cmocka_unit_test(bits_move),
+        cmocka_unit_test(pinned_pages_stay),
+        cmocka_unit_test(a_pin_in_between),
+        cmocka_unit_test(pressure_ends_it),
+        cmocka_unit_test(only_for_a_range),
+        cmocka_unit_test(the_range_ends),
+        cmocka_unit_test(the_pool_gives_way),
+        cmocka_unit_test(clean_slots_move),
+        cmocka_unit_test(clean_slots_move_without_dirty_bits),
+        cmocka_unit_test(no_block_will_do),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
