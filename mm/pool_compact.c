@@ -128,13 +128,17 @@ static bool next_live(enum pool_step step, struct pool_at *at)
     return step == POOL_STEP_OBJECT;
 }
 
-/* Moves one live object to the new end. False when no copy could be made. */
+/* Moves one live object to the new end. False when there was no frame for a copy. */
 static bool move_object(struct pool_at from)
 {
     const struct pool_header *object = pool_log_object(from, pool.object);
     struct pool_at to;
+    if (!object) { /* its length cannot be right */
+        pool_log_frame(from.frame)->flags |= POOL_FRAME_DAMAGED;
+        return true;
+    }
     /* Not bound by the pool's limit: what it takes it is about to give back. */
-    if (!object || pool_log_append(&pool.log, object, UINT32_MAX, &to) != POOL_OK)
+    if (pool_log_append(&pool.log, object, UINT32_MAX, &to) != POOL_OK)
         return false;
     struct pool_owner owner = owner_of(object);
     spin_unlock(&pool.lock);
