@@ -21,28 +21,31 @@ static uint32_t book_frame(struct swap_book *book)
     return number.v;
 }
 
+/* Where the page's frame number stands; NULL: its directory is missing. */
+static const uint32_t *book_place(const struct swap_book *book, uint32_t index)
+{
+    if (index < SWAP_BOOK_DIRECT)
+        return &book->direct[index];
+    uint32_t directory = book->directories[index / SWAP_BOOK_PER_DIRECTORY];
+    const uint32_t *pages = directory ? machine_frame_map(pfn(directory)) : NULL;
+    return pages ? &pages[index % SWAP_BOOK_PER_DIRECTORY] : NULL;
+}
+
 void *swap_book_page(const struct swap_book *book, uint32_t index)
 {
-    uint32_t directory = book->directories[index / SWAP_BOOK_PER_DIRECTORY];
-    if (!directory)
-        return NULL;
-    const uint32_t *pages = machine_frame_map(pfn(directory));
-    uint32_t page = pages[index % SWAP_BOOK_PER_DIRECTORY];
-    return page ? machine_frame_map(pfn(page)) : NULL;
+    const uint32_t *place = book_place(book, index);
+    return place && *place ? machine_frame_map(pfn(*place)) : NULL;
 }
 
 void *swap_book_make(struct swap_book *book, uint32_t index)
 {
     uint32_t *directory = &book->directories[index / SWAP_BOOK_PER_DIRECTORY];
-    if (!*directory)
+    if (index >= SWAP_BOOK_DIRECT && !*directory)
         *directory = book_frame(book);
-    if (!*directory)
-        return NULL;
-    uint32_t *pages = machine_frame_map(pfn(*directory));
-    uint32_t *page = &pages[index % SWAP_BOOK_PER_DIRECTORY];
-    if (!*page)
-        *page = book_frame(book);
-    return *page ? machine_frame_map(pfn(*page)) : NULL;
+    uint32_t *place = (uint32_t *)book_place(book, index);
+    if (place && !*place)
+        *place = book_frame(book);
+    return place && *place ? machine_frame_map(pfn(*place)) : NULL;
 }
 
 /* ---- cells ------------------------------------------------------------------------ */

@@ -25,11 +25,13 @@
 
 /* ---- a table that grows page by page ------------------------------------------- */
 
+#define SWAP_BOOK_DIRECT        32u /* pages that need no directory: small hosts have no others */
 #define SWAP_BOOK_DIRECTORIES   64u
 #define SWAP_BOOK_PER_DIRECTORY (PAGE_SIZE / 4u)
 
 struct swap_book {
-    uint32_t directories[SWAP_BOOK_DIRECTORIES]; /* frame numbers; 0: none yet */
+    uint32_t direct[SWAP_BOOK_DIRECT];           /* frame numbers; 0: none yet */
+    uint32_t directories[SWAP_BOOK_DIRECTORIES]; /* the same */
     uint32_t frames;                             /* taken, directories included */
 };
 
