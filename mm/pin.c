@@ -62,8 +62,10 @@ static void *pin_page(struct leaf *leaf)
     ensure(pin->count < UINT16_MAX);
     if (entry_home(leaf->entry) == HOME_PRIVATE)
         frame_flag_set(frame_at(frame), FRAME_PINNED);
-    else if (pfn_is_none(pin->shared) && share_frame_hold(frame))
+    else if (pfn_is_none(pin->shared)) {
+        share_frame_hold(frame);
         pin->shared = frame;
+    }
     pin->count++;
     spin_unlock(&vm->pin_lock);
     return machine_frame_map(frame);

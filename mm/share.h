@@ -26,8 +26,8 @@ uint64_t share_metadata_bytes(void);
 
 /* ---- merged frames (share_index.c) ------------------------------------------- */
 
-/* One sharer more; false when the count is at its maximum. */
-bool share_frame_hold(pfn_t number);
+/* One sharer more, for a pin: also beyond SHARE_COUNT_MAX. */
+void share_frame_hold(pfn_t number);
 /* One sharer more of the merged frame of a counted object; PFN_NONE when it has
  * none any more. */
 pfn_t share_frame_of_object(uint32_t object);

@@ -156,15 +156,14 @@ void share_forget(pfn_t number)
     frame_flag_clear(frame, FRAME_HASHED);
 }
 
-bool share_frame_hold(pfn_t number)
+void share_frame_hold(pfn_t number)
 {
     struct frame *frame = frame_at(number);
     spin_lock(&index_.lock);
     ensure(frame && frame->kind == FRAME_SHARED && frame->shared.count > 0);
-    bool room = frame->shared.count < SHARE_COUNT_MAX;
-    atomic_set(frame->shared.count, frame->shared.count + room);
+    ensure(frame->shared.count < UINT32_MAX);
+    atomic_set(frame->shared.count, frame->shared.count + 1);
     spin_unlock(&index_.lock);
-    return room;
 }
 
 pfn_t share_frame_of_object(uint32_t object)

@@ -256,14 +256,70 @@ static void no_device(void **state)
     sim_stop();
 }
 
+/* The driver is asked for 65 % of its guest at most, and for nothing that is reserved. */
+static void asked_for(uint32_t reserve, uint32_t most)
+{
+    struct sim_settings settings;
+    struct mm_vm_config config;
+    sim_settings_default(&settings, 42);
+    settings.frames = 700;
+    settings.disk_pages = 0;
+    settings.interleave = 0;
+    memset(settings.core.tiers, 0, sizeof settings.core.tiers);
+    settings.core.tiers[MM_TIER_BALLOON] = true;
+    sim_start(&settings);
+    sim_vm_config_default(&config, 300);
+    config.reserve_pages = reserve;
+    vm = sim_vm_add(&config);
+    struct sim_vm *greedy = sim_vm_greedy(600);
+    for (uint32_t g = 0; g < 300; g++)
+        sim_write(vm, g, SIM_NOISE, g);
+    vm->driver = true;
+    mm_balloon_driver(vm->core, true, false, 0);
+    uint32_t asked = 0, g = 0;
+    for (unsigned i = 0; i < 6000; i++) {
+        if (mm_host_state() < MM_SOFT)
+            sim_write(greedy, g, SIM_NOISE, g), g++;
+        asked = mm_balloon_target(vm->core) > asked ? mm_balloon_target(vm->core) : asked;
+        sim_balloon_work(vm, 4);
+        sim_pump();
+    }
+    assert_int_equal(asked, most);
+    assert_int_equal(vm->inflated_count, most);
+    /* What it gives beyond that, it gives by itself. */
+    for (uint32_t page = 0; page < 250; page++)
+        sim_inflate(vm, page);
+    for (unsigned i = 0; i < 200; i++) {
+        if (mm_host_state() < MM_SOFT)
+            sim_write(greedy, g, SIM_NOISE, g), g++;
+        assert_true(mm_balloon_target(vm->core) <= vm->inflated_count);
+        sim_pump();
+    }
+    sim_oracle(true);
+    sim_stop();
+}
+
+static void how_much_is_asked_for(void **state)
+{
+    (void)state;
+    asked_for(0, 195);
+    asked_for(180, 120);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(out_of_range),   cmocka_unit_test(twice),
-        cmocka_unit_test(touched_again),  cmocka_unit_test(shared_page),
-        cmocka_unit_test(storm),          cmocka_unit_test(lying_driver),
-        cmocka_unit_test(working_driver), cmocka_unit_test(stuck_driver),
-        cmocka_unit_test(reset),          cmocka_unit_test(no_device),
+        cmocka_unit_test(out_of_range),
+        cmocka_unit_test(twice),
+        cmocka_unit_test(touched_again),
+        cmocka_unit_test(shared_page),
+        cmocka_unit_test(storm),
+        cmocka_unit_test(lying_driver),
+        cmocka_unit_test(working_driver),
+        cmocka_unit_test(stuck_driver),
+        cmocka_unit_test(reset),
+        cmocka_unit_test(no_device),
+        cmocka_unit_test(how_much_is_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

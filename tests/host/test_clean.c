@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "mm/clean.h"
+#include "mm/swap.h"
 #include "tests/host/homes.h"
 
 #define PAGES 300u
@@ -179,10 +180,9 @@ static void cached_translations(void **state)
 }
 
 /* An area with little room gives slots back rather than refuse a page. */
-static void little_room(void **state)
+static void room_for_little(bool accessed_dirty)
 {
-    (void)state;
-    start_with(44, true, 420, false);
+    start_with(44, accessed_dirty, 420, false);
     for (unsigned round = 0; round < 6; round++) {
         read_all(vm);
         for (uint32_t g = 0; g < PAGES; g++)
@@ -215,6 +215,13 @@ static void area_that_shrinks(void **state)
     sim_stop();
 }
 
+static void little_room(void **state)
+{
+    (void)state;
+    room_for_little(true);
+    room_for_little(false);
+}
+
 /* clean_drop() finds each of them, and only them. */
 static void all_given_back(bool accessed_dirty)
 {
@@ -240,6 +247,36 @@ static void given_back(void **state)
     (void)state;
     all_given_back(true);
     all_given_back(false);
+}
+
+/* A little at a time, past VMs that have gone and pages that keep nothing. */
+static void given_back_in_parts(void **state)
+{
+    (void)state;
+    start(49, true);
+    read_all(other);
+    sim_vm_remove(vm);
+    vm = sim_vm_simple(20); /* in the same place */
+    for (uint32_t g = 0; g < 20; g++)
+        sim_write(vm, g, SIM_NOISE, g);
+    read_all(other);
+    sim_settle();
+    sim_vm_remove(sim_vm_simple(5));
+    uint32_t kept = clean_count(), dropped = 0;
+    assert_true(kept > 10);
+    for (unsigned i = 0; i < 5 && dropped == 0; i++) {
+        SIM_CORE(dropped = clean_drop(20 + 2));
+        assert_true(dropped <= 22);
+    }
+    assert_int_equal(clean_count(), kept - dropped);
+    sim_vm_remove(vm);
+    for (unsigned i = 0; i < 2; i++)
+        SIM_CORE(dropped += clean_drop(1000));
+    assert_int_equal(dropped, kept);
+    assert_int_equal(clean_count(), 0);
+    sim_verify(other);
+    sim_oracle(true);
+    sim_stop();
 }
 
 /* Given to the balloon, or with the end of their VM, slots are free again. */
@@ -302,6 +339,36 @@ static void disk_gone_for_a_slot(void **state)
     SIM_CORE(slot = clean_take(entry_frame(entry), entry));
     assert_int_equal(slot.v, SWAP_SLOT_NONE.v);
     assert_int_equal(clean_count(), count - 1);
+    assert_false(swap_is_roomy());
+    sim_oracle(true);
+    sim_stop();
+}
+
+/* Without dirty bits a page is read-only for its slot's sake. The sharing scan, which finds
+ * it uniform and has no room for its word, leaves it so: the next write is noticed. */
+static void beside_a_full_table(void **state)
+{
+    (void)state;
+    unsigned clean = 0, level;
+    start_with(50, false, 1500, true);
+    for (uint32_t g = 0; g < PAGES; g++)
+        sim_write(vm, g, SIM_UNIFORM, 0x1000 + g);
+    for (unsigned round = 0; round < 6; round++) {
+        read_all(other);
+        read_all(vm);
+        sim_run(200);
+    }
+    assert_true(sim_host_counter(MM_HOST_share_fill_full) > 0);
+    for (uint32_t g = 0; g < PAGES; g++)
+        if (is_clean(vm, g)) {
+            clean++;
+            assert_false(entry_is_writable((entry_t){ sim_peek(vm, g, &level) }));
+            sim_write_word(vm, g, 8, g);
+            assert_false(is_clean(vm, g));
+        }
+    assert_true(clean > 0);
+    read_all(other);
+    sim_verify(vm);
     sim_oracle(true);
     sim_stop();
 }
@@ -341,6 +408,8 @@ int main(void)
         cmocka_unit_test(little_room),
         cmocka_unit_test(area_that_shrinks),
         cmocka_unit_test(given_back),
+        cmocka_unit_test(given_back_in_parts),
+        cmocka_unit_test(beside_a_full_table),
         cmocka_unit_test(given_up),
         cmocka_unit_test(disk_gone),
         cmocka_unit_test(disk_gone_for_a_slot),

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "mm/hash.h"
+#include "mm/nested.h"
+#include "mm/pageout.h"
 #include "mm/share.h"
 #include "mm/vm.h"
 #include "tests/host/homes.h"
@@ -192,11 +194,30 @@ static void most_sharers(void **state)
     struct frame *frame = frame_at(merged);
     assert_int_equal(frame->kind, FRAME_SHARED);
     frame->shared.count = SHARE_COUNT_MAX;
-    assert_false(share_frame_hold(merged));
     assert_true(pfn_is_none(share_index_find(frame->shared.hash, 4, PFN_NONE).frame));
     frame->shared.count = 2;
-    assert_true(share_index_find(frame->shared.hash, 4, PFN_NONE).merged);
+    /* A merged frame comes before a page that is equal, too. */
+    pfn_t equal = frame_alloc(FRAME_PRIVATE, FRAME_ORDINARY);
+    frame_at(equal)->tag = one->core->id;
+    frame_at(equal)->private.hash = frame->shared.hash;
+    assert_true(share_index_insert(equal));
+    struct share_found found = share_index_find(frame->shared.hash, 4, PFN_NONE);
+    assert_true(found.merged && found.frame.v == merged.v);
+    share_forget(equal);
+    frame_free(equal);
     assert_false(share_frame_drop(merged));
+    /* Who had left and comes back gets a copy of its own. */
+    struct pageout batch = { .vm = one->core };
+    struct leaf leaf;
+    SIM_CORE(nested_lock(one->core, gfn(0), NESTED_LOOK, &leaf));
+    SIM_CORE(assert_true(pageout_shared(&leaf, &batch)));
+    SIM_CORE(nested_unlock(&leaf));
+    assert_int_equal(homes_of(one, 0), HOME_COUNTED);
+    frame->shared.count = SHARE_COUNT_MAX;
+    sim_read(one, 0);
+    assert_int_equal(homes_of(one, 0), HOME_PRIVATE);
+    assert_int_equal(frame->shared.count, SHARE_COUNT_MAX);
+    frame->shared.count = 1;
     sim_oracle(true);
     sim_stop();
 }

@@ -10,10 +10,15 @@
 #include "mm/frame.h"
 #include "mm/inflight.h"
 #include "mm/locks.h"
-#include "mm/pool_log.h"
+#include "mm/floor.h"
+#include "mm/nested.h"
+#include "mm/pageout.h"
+#include "mm/policy.h"
+#include "mm/pool_books.h"
 #include "mm/swap_books.h"
 #include "mm/vm.h"
 #include "tests/host/homes.h"
+#include "tests/host/ranges.h"
 
 /* ---- refusals ------------------------------------------------------------------- */
 
@@ -210,6 +215,17 @@ static void swap_books(void **state)
     assert_int_equal(swap_cells_find(&cells, 4, &first), 4);
     assert_int_equal(first, 0);
     assert_int_equal(swap_cells_find(&cells, 40, &first), 10);
+    /* The book's second page is made before its first. */
+    const uint32_t page = PAGE_SIZE * 2;
+    swap_cells_init(&cells, 2 * page);
+    cells.cursor = page;
+    assert_int_equal(swap_cells_find(&cells, 4, &first), 4);
+    assert_int_equal(first, page);
+    assert_int_equal(cells.known, 2 * page);
+    cells.cursor = 0;
+    assert_int_equal(swap_cells_find(&cells, 4, &first), 4);
+    assert_int_equal(first, 0);
+    assert_int_equal(cells.known, 2 * page);
     sim_stop();
 }
 
@@ -500,6 +516,18 @@ static void fixed_policy(void **state)
     sim_vm_remove(vms[0]);
     sim_run(100);
     sim_stop();
+    /* All of it is reserved; less is there than that. */
+    static struct policy_view view = { .vm_count = 2 };
+    uint32_t targets[2];
+    for (unsigned i = 0; i < 2; i++)
+        view.vms[i] = (struct policy_vm){ .pages = 100, .reserve = 60 + 20 * i, .limit = 80 };
+    view.capacity = 100;
+    policy_fixed.targets(&view, targets);
+    assert_true(targets[0] == 60 && targets[1] == 80);
+    view.vms[0].reserve = 80;
+    view.capacity = 1000;
+    policy_fixed.targets(&view, targets);
+    assert_true(targets[0] == 80 && targets[1] == 80);
 }
 
 /* Pages of one content in one range, in two, and in two that share a lock. */
@@ -531,6 +559,107 @@ static void merges_across_ranges(void **state)
     }
 }
 
+/* A page on the floors of two vCPUs stays until it has fallen off both. */
+static void two_floors(void **state)
+{
+    (void)state;
+    struct sim_settings settings;
+    struct mm_vm_config config;
+    sim_settings_default(&settings, 86);
+    sim_start(&settings);
+    sim_vm_config_default(&config, 200);
+    config.vcpu_count = 2;
+    struct sim_vm *vm = sim_vm_add(&config);
+    struct mm_vcpu *first = &vm->vcpus[0].core, *second = &vm->vcpus[1].core;
+    unsigned level;
+    SIM_CORE(assert_int_equal(mm_fault(first, gfn_to_gpa(gfn(5)), MM_WRITE), MM_DONE));
+    SIM_CORE(assert_int_equal(mm_fault(second, gfn_to_gpa(gfn(5)), MM_READ), MM_DONE));
+    struct frame *frame = frame_at(entry_frame((entry_t){ sim_peek(vm, 5, &level) }));
+    for (uint32_t g = 10; g < 10 + MM_VCPU_FLOOR; g++)
+        SIM_CORE(assert_int_equal(mm_fault(second, gfn_to_gpa(gfn(g)), MM_READ), MM_DONE));
+    assert_true(frame_has(frame, FRAME_PROTECTED));
+    for (uint32_t g = 100; g < 100 + MM_VCPU_FLOOR; g++)
+        SIM_CORE(assert_int_equal(mm_fault(first, gfn_to_gpa(gfn(g)), MM_READ), MM_DONE));
+    assert_false(frame_has(frame, FRAME_PROTECTED));
+    sim_oracle(true);
+    sim_stop();
+}
+
+static bool page_out_shared(struct sim_vm *vm, uint32_t page, struct pageout *batch)
+{
+    struct leaf leaf;
+    bool left;
+    SIM_CORE(nested_lock(vm->core, gfn(page), NESTED_LOOK, &leaf));
+    SIM_CORE(left = pageout_shared(&leaf, batch));
+    SIM_CORE(nested_unlock(&leaf));
+    return left;
+}
+
+/* A merged page that cannot leave stays merged: no object is free, no tier is there; with
+ * a full pool it goes to swap. */
+static void merged_pages_that_stay(void **state)
+{
+    (void)state;
+    static uint32_t taken[COUNTED_MAX];
+    uint32_t count = 0;
+    homes_start(HOME_SHARED, 87);
+    struct sim_vm *vm = sim_vm_simple(300);
+    struct pageout batch = { .vm = vm->core };
+    assert_true(homes_reach(vm, 3, HOME_SHARED));
+    bool *tiers = core.config.tiers;
+    tiers[MM_TIER_COMPRESS] = true;
+    while (counted_take(PFN_NONE, &taken[count]))
+        count++;
+    assert_true(count > 0);
+    assert_false(page_out_shared(vm, 3, &batch));
+    while (count > 0)
+        counted_drop(taken[--count]);
+    tiers[MM_TIER_COMPRESS] = tiers[MM_TIER_SWAP] = false;
+    assert_false(page_out_shared(vm, 3, &batch));
+    assert_int_equal(homes_of(vm, 3), HOME_SHARED);
+    struct leaf leaf;
+    uint32_t private = 0;
+    while (homes_of(vm, private) != HOME_PRIVATE)
+    private++;
+    SIM_CORE(nested_lock(vm->core, gfn(private), NESTED_LOOK, &leaf));
+    frame_flag_clear(frame_at(entry_frame(leaf.entry)), FRAME_PROTECTED);
+    assert_false(pageout_may(&leaf));
+    SIM_CORE(nested_unlock(&leaf));
+    tiers[MM_TIER_COMPRESS] = tiers[MM_TIER_SWAP] = true;
+    uint32_t limit = pool.frame_limit;
+    pool.frame_limit = pool.log.frames = 0;
+    assert_true(page_out_shared(vm, 3, &batch));
+    assert_true(batch.pool_full);
+    assert_int_equal(homes_of(vm, 3), HOME_BUSY_OUT);
+    pool.frame_limit = limit;
+    sim_settle();
+    sim_verify(vm);
+    sim_oracle(true);
+    sim_stop();
+}
+
+/* What changes the entry of one page of a large mapping cuts it first. */
+static void one_page_of_many(void **state)
+{
+    (void)state;
+    struct leaf leaf;
+    ranges_start(6000, true);
+    struct sim_vm *vm = ranges_vm(1024, 1024);
+    ranges_fill(vm, 0);
+    assert_int_equal(ranges_level(vm, 5), 2);
+    SIM_CORE(nested_lock(vm->core, gfn(5), NESTED_LOOK, &leaf));
+    SIM_CORE(home_adjust(&leaf, ENTRY_LOGGED, 0));
+    assert_true(leaf.entry.v & ENTRY_LOGGED);
+    SIM_CORE(nested_unlock(&leaf));
+    unsigned level;
+    assert_true(sim_peek(vm, 5, &level) & ENTRY_LOGGED);
+    assert_int_equal(level, 1);
+    assert_false(sim_peek(vm, 6, &level) & ENTRY_LOGGED);
+    sim_verify(vm);
+    sim_oracle(true);
+    sim_stop();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -550,6 +679,9 @@ int main(void)
         cmocka_unit_test(balloons_at_the_edges),
         cmocka_unit_test(fixed_policy),
         cmocka_unit_test(merges_across_ranges),
+        cmocka_unit_test(two_floors),
+        cmocka_unit_test(merged_pages_that_stay),
+        cmocka_unit_test(one_page_of_many),
     };
     return cmocka_run_group_tests_name("edges", tests, NULL, NULL);
 }

@@ -169,6 +169,40 @@ static void pins_end_with_their_vm(void **state)
     sim_oracle(true);
 }
 
+/* A merged page pinned twice is one sharer more, until both are gone. */
+static void merged_and_pinned_twice(void **state)
+{
+    int pin;
+    void *content;
+    (void)state;
+    struct sim_vm *pair = merged_and_pinned(&pin);
+    unsigned level;
+    struct frame *frame = frame_at(entry_frame((entry_t){ sim_peek(pair, 0, &level) }));
+    assert_int_equal(frame->shared.count, 3);
+    assert_int_equal(mm_pin(pair->core, NULL, gfn(0), MM_READ, &content), MM_DONE);
+    assert_int_equal(frame->shared.count, 3);
+    mm_unpin(pair->core, gfn(0));
+    assert_int_equal(frame->shared.count, 3);
+    sim_unpin(pair, pin);
+    assert_int_equal(frame->shared.count, 2);
+    sim_oracle(true);
+}
+
+/* Of its pins, the first is given back and the second is not when a VM ends. */
+static void some_pins_end_with_their_vm(void **state)
+{
+    int pin, other;
+    (void)state;
+    struct sim_vm *pair = merged_and_pinned(&pin);
+    other = sim_pin(pair, NULL, 1, false);
+    sim_unpin(pair, pin);
+    pair->pins[other].used = false; /* forgotten */
+    free(pair->pins[other].then);
+    sim_vm_remove(pair);
+    assert_int_equal(frame_kind_count(FRAME_SHARED), 0);
+    sim_oracle(true);
+}
+
 int main(void)
 {
 #define ON_MACHINE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -181,6 +215,8 @@ int main(void)
         ON_MACHINE(merged_frame_outlives_its_sharers),
         ON_MACHINE(pins_end_with_their_vm),
         ON_MACHINE(from_every_home),
+        ON_MACHINE(merged_and_pinned_twice),
+        ON_MACHINE(some_pins_end_with_their_vm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,9 @@
  * the place of "fixed", is corrected and counted; and the answers of "esx" to views
  * at the edges.
  */
+#include <string.h>
+
+#include "mm/core.h"
 #include "mm/policy.h"
 #include "tests/host/sim.h"
 
@@ -102,12 +105,36 @@ static void unknown_names(void **state)
     assert_true(policy_init("esx"));
 }
 
+/* Tables and minFree take all there is: what is left to divide is nothing, not a wrapped
+ * number; everybody keeps what is reserved. */
+static void nothing_to_divide(void **state)
+{
+    (void)state;
+    struct sim_settings settings;
+    sim_settings_default(&settings, 66);
+    settings.frames = 600;
+    settings.disk_pages = 0;
+    settings.core.min_free_permille = 500;
+    memset(settings.core.tiers, 0, sizeof settings.core.tiers);
+    settings.core.tiers[MM_TIER_BALLOON] = true;
+    sim_start(&settings);
+    struct sim_vm *hollow = sim_vm_simple(400 * 512);
+    for (uint32_t g = 0; g < 400 * 512; g += 512)
+        sim_inflate(hollow, g); /* a table each */
+    assert_true(frame_kind_count(FRAME_TABLE) + core.min_free > frame_managed_count());
+    sim_run(100);
+    assert_int_equal(sim_vm_counter(hollow, MM_VM_target), MM_VCPU_FLOOR);
+    sim_oracle(false);
+    sim_stop();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nonsense_is_corrected),
         cmocka_unit_test(esx_at_the_edges),
         cmocka_unit_test(unknown_names),
+        cmocka_unit_test(nothing_to_divide),
     };
     return cmocka_run_group_tests_name("policy", tests, NULL, NULL);
 }

@@ -293,14 +293,14 @@ static void a_write_before_each_flush(void **state)
         sim_hooks.flush = write_then_flush;
         for (unsigned round = 0; round < 30; round++) {
             for (uint32_t g = 0; g < 8; g++) {
-                sim_write(one, g, SIM_COMMON, round);
-                sim_write(two, g, SIM_COMMON, round);
+                sim_write(one, g, g < 6 ? SIM_COMMON : SIM_UNIFORM, round);
+                sim_write(two, g, g < 6 ? SIM_COMMON : SIM_UNIFORM, round);
             }
             sim_roll_floor(&one->vcpus[0]);
             sim_roll_floor(&two->vcpus[0]);
             for (uint32_t g = 0; g < 8; g++) {
-                sim_write(one, g, SIM_COMMON, round);
-                sim_write(two, g, SIM_COMMON, round);
+                sim_write(one, g, g < 6 ? SIM_COMMON : SIM_UNIFORM, round);
+                sim_write(two, g, g < 6 ? SIM_COMMON : SIM_UNIFORM, round);
             }
             for (unsigned i = 0; i < 60; i++) {
                 sim_enter(&one->vcpus[0]);

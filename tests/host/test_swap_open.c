@@ -155,12 +155,26 @@ static void test_names(void **state)
     assert_string_equal(swap_open_result_name(SWAP_OPEN_RESULT_COUNT), "?");
 }
 
+/* More than slots can name: the first part of it is used. */
+static void test_open_huge(void **state)
+{
+    (void)state;
+    uint64_t kept = device.sector_count;
+    device.sector_count = 1ull << 40;
+    header()->sector_count = 1ull << 30;
+    seal_header();
+    assert_int_equal(swap_open(&device, AREA_FIRST, 1ull << 30), SWAP_OPEN_OK);
+    assert_int_equal(swap_capacity_pages(), SWAP_CELLS_MAX);
+    device.sector_count = kept;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         CLOSED(test_open),           CLOSED(test_open_flipped),    CLOSED(test_open_fields),
         CLOSED(test_open_ranges),    CLOSED(test_open_at_the_end), CLOSED(test_open_read_errors),
         CLOSED(test_open_no_memory), CLOSED(test_mkswap),          CLOSED(test_names),
+        CLOSED(test_open_huge),
     };
     return cmocka_run_group_tests_name("swap_open", tests, NULL, NULL);
 }
