@@ -54,7 +54,7 @@ cmdline = wait=1000
 memory = 32M
 shares = 100000
 image = {exits}
-cmdline = pages=5600 wait=1000
+cmdline = pages=5600 wait=700
 """
 
 

@@ -11,6 +11,8 @@ HV_LINK    := -nostdlib -static -z max-page-size=4096 -z noexecstack -T linker.l
 ifdef RELEASE
 HV_LTO := -flto
 $(BUILD)/hv/lib/string.o: HV_LTO :=
+# Its loops are best as they are when it is compiled by itself.
+$(BUILD)/hv/mm/codec.o $(BUILD)/hv/mm/codec_decode_fast.o: HV_LTO :=
 endif
 
 $(BUILD)/hv/%.o: %.c

@@ -87,6 +87,7 @@ static void core_config(const struct config_host *host, struct mm_config *config
     config->format = vcpu_features.format;
     config->large_pages = host->large_pages && vcpu_features.large_pages;
     config->large_execute = vcpu_features.large_execute;
+    config->discreet = mitigations.on[MITIGATION_L1D_FLUSH] || mitigations.on[MITIGATION_L1D_FILL];
 }
 
 static void memory_start(const struct config_host *host)

@@ -50,7 +50,6 @@ static enum mm_answer step(struct leaf *leaf, struct mm_vcpu *vcpu)
     case HOME_SHARED:
         return touch_write(leaf, vcpu);
     case HOME_POOL:
-        note_foreign(vcpu);
         return touch_pool(leaf, vcpu);
     case HOME_SWAP:
         note_foreign(vcpu);

@@ -1,21 +1,18 @@
 /*
- * Keyed hashing of pages and of pool objects.
+ * Keyed hashing of pages, and the key, which the checks of pool objects share.
  *
  * NH: the sum over word pairs of (m0 + k0) * (m1 + k1), the sums inside modulo
  * 2^64, the products exact and added modulo 2^128. Two different messages of
  * the same length meet with probability at most 2^-64 over the choice of the
  * key (Black et al. 1999, theorem 4.2). The 128 bits are then folded to 64 by
- * one more keyed multiplication. The length enters at that last step.
- *
- * The key is written once at boot and only read afterwards: no lock.
+ * one more keyed multiplication.
  */
 #include "mm/hash.h"
 
-#include "lib/assert.h"
+#include "mm/hash_key.h"
 #include "mm/machine.h"
 
-#define FOLD_WORDS 2u
-static uint64_t key[PAGE_WORDS + FOLD_WORDS];
+struct hash_key hash_key;
 
 typedef unsigned __int128 wide_t;
 
@@ -28,19 +25,21 @@ static inline uint64_t load64(const uint8_t *p)
 
 static inline wide_t pair(const uint8_t *p, uint32_t word)
 {
-    return (wide_t)(load64(p + 8 * word) + key[word]) * (load64(p + 8 * word + 8) + key[word + 1]);
+    return (wide_t)(load64(p + 8 * word) + hash_key.words[word]) *
+           (load64(p + 8 * word + 8) + hash_key.words[word + 1]);
 }
 
-static inline uint64_t fold(wide_t sum, uint32_t size)
+static inline uint64_t fold(wide_t sum)
 {
-    uint64_t low = (uint64_t)sum ^ key[PAGE_WORDS], high = (uint64_t)(sum >> 64);
-    wide_t product = (wide_t)low * ((high + size) ^ key[PAGE_WORDS + 1]);
+    uint64_t low = (uint64_t)sum ^ hash_key.fold[0], high = (uint64_t)(sum >> 64);
+    wide_t product = (wide_t)low * (high ^ hash_key.fold[1]);
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
 void hash_init(void)
 {
-    machine_entropy(key, sizeof(key));
+    machine_entropy(&hash_key, sizeof(hash_key));
+    hash_bytes_choose();
 }
 
 uint64_t hash_page(const void *page)
@@ -49,24 +48,7 @@ uint64_t hash_page(const void *page)
     wide_t sum = 0;
     for (uint32_t word = 0; word < PAGE_WORDS; word += 2)
         sum += pair(p, word);
-    return fold(sum, PAGE_SIZE);
-}
-
-uint32_t hash_bytes(const void *bytes, uint32_t size)
-{
-    ensure(size <= PAGE_SIZE);
-    const uint8_t *p = bytes;
-    uint32_t whole = size & ~15u, word = 0;
-    wide_t sum = 0;
-    for (; word < whole / 8; word += 2)
-        sum += pair(p, word);
-    if (size > whole) {
-        uint64_t tail[2] = { 0, 0 };
-        for (uint32_t i = whole; i < size; i++)
-            tail[(i - whole) / 8] |= (uint64_t)p[i] << (8 * (i % 8));
-        sum += (wide_t)(tail[0] + key[word]) * (tail[1] + key[word + 1]);
-    }
-    return (uint32_t)(fold(sum, size) >> 32);
+    return fold(sum);
 }
 
 bool hash_page_uniform(const void *page, uint64_t *word)

@@ -125,6 +125,7 @@ bool mm_init(const struct mm_config *config, const struct frame_region *regions,
     clean_init();
     counted_init();
     pool_init(&pool_ops, (uint32_t)((uint64_t)frame_managed_count() * config->pool_percent / 100));
+    pool_set_discreet(config->discreet);
     swap_init();
     reclaim_init();
     large_init();

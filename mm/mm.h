@@ -47,6 +47,7 @@ struct mm_config {
     bool accessed_dirty;               /* the nested tables have A/D bits */
     bool large_pages;                  /* 2 MiB mappings where memory is plenty (mm/large.h) */
     bool large_execute;                /* guests may execute from them */
+    bool discreet;                     /* faults on the pool leave nothing foreign in the L1D */
     const struct entry_format *format; /* of the nested tables (mm/entry.h); copied; NULL: EPT's */
 };
 void mm_config_default(struct mm_config *config);
@@ -136,7 +137,7 @@ struct mm_vcpu {
     uint64_t wait_since;  /* machine_time_ns() */
     struct list_node wait_link;
     /* Answering its last fault read what is not its VM's alone: blocks beside its own in
-     * the pool, the key of the swap area (docs/security.md, "The L1D flush"). */
+     * the pool, the keys of the pool and of the swap area (docs/security.md, "The L1D flush"). */
     bool foreign;
     uint32_t floor[MM_VCPU_FLOOR]; /* gfns, UINT32_MAX: none */
     unsigned floor_next;

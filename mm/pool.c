@@ -10,10 +10,12 @@
  */
 #include "mm/pool_books.h"
 
+#include "lib/cache.h"
 #include "lib/log.h"
 #include "lib/string.h"
 #include "mm/hash.h"
 #include "mm/locks.h"
+#include "mm/machine.h"
 
 struct pool pool;
 
@@ -24,6 +26,11 @@ void pool_init(const struct pool_ops *ops, uint32_t frame_limit)
     pool_log_init(&pool.log);
     pool.ops = ops;
     pool.frame_limit = frame_limit;
+}
+
+void pool_set_discreet(bool discreet)
+{
+    pool.discreet = discreet;
 }
 
 static uint32_t object_check(const struct pool_header *object)
@@ -57,20 +64,71 @@ static bool names(const struct pool_header *header, struct pool_owner owner)
     return header->vm == owner.vm && header->gfn == owner.gfn;
 }
 
-/* The object in one piece when all checks but the decoder's pass; else NULL. */
-static const struct pool_header *verified(pool_location_t location, struct pool_owner owner)
+/* Finds the object; true when all checks but the decoder's pass. */
+static bool verified(struct pool_at at, struct pool_owner owner, struct pool_object *object)
 {
-    const struct pool_header *object = pool_log_object(pool_log_place(location), pool.object);
-    if (!object || !names(object, owner) || object_check(object) != object->check)
-        return NULL;
-    return object;
+    return pool_log_find(at, pool.object, object) && names(object->whole, owner) &&
+           object_check(object->whole) == object->whole->check;
+}
+
+static bool unpack(const struct pool_object *object, void *page)
+{
+    return codec_decompress(object->whole + 1, pool_header_size(object->whole), page);
+}
+
+/* The lines around this byte, within its page: its own with the one that makes a pair of
+ * it, and the next ones, which a processor that reads upwards may have fetched ahead. */
+static void forget_around(const char *byte)
+{
+    uintptr_t at = (uintptr_t)byte & ~(uintptr_t)(2 * CACHE_LINE - 1);
+    uintptr_t last = (at | (PAGE_SIZE - 1)) + 1 - CACHE_STEP;
+    cache_evict((const void *)(at < last ? at : last), CACHE_STEP);
+}
+
+/* What was read for the owner and is not the owner's leaves the caches: what lies beside
+ * the object in its frames and in the scratch memory, and the key of the check. */
+static void forget(const struct pool_object *object)
+{
+    const char *first = (const char *)object->header, *whole = (const char *)object->whole;
+    uint32_t bytes = POOL_HEADER_BYTES + pool_header_size(object->header);
+    uint32_t here = PAGE_SIZE - ((uintptr_t)first & (PAGE_SIZE - 1));
+    forget_around(first);
+    if (object->second)
+        forget_around((char *)machine_frame_map(pfn(object->frame->pool.next)) + bytes - here - 1);
+    else
+        forget_around(first + bytes - 1);
+    if (whole != first) {
+        forget_around(whole);
+        forget_around(whole + bytes - 1);
+    }
+    hash_bytes_forget(bytes);
+    cache_fence();
 }
 
 enum pool_result pool_load(pool_location_t location, struct pool_owner owner, void *page)
 {
+    struct pool_object object;
     spin_lock(&pool.lock);
-    const struct pool_header *object = verified(location, owner);
-    bool good = object && codec_decompress(object + 1, pool_header_size(object), page);
+    bool good = verified(pool_log_place(location), owner, &object) && unpack(&object, page);
+    spin_unlock(&pool.lock);
+    return good ? POOL_OK : POOL_DAMAGED;
+}
+
+enum pool_result pool_take(pool_location_t location, struct pool_owner owner, void *page,
+                           uint32_t *size)
+{
+    struct pool_at at = pool_log_place(location);
+    struct pool_object object;
+    spin_lock(&pool.lock);
+    bool good = verified(at, owner, &object) && unpack(&object, page);
+    if (good) {
+        *size = pool_header_size(object.header);
+        pool.objects--;
+        pool.object_bytes -= *size;
+        if (pool.discreet)
+            forget(&object);
+        pool_log_bury(&pool.log, at, &object);
+    }
     spin_unlock(&pool.lock);
     return good ? POOL_OK : POOL_DAMAGED;
 }
@@ -78,14 +136,15 @@ enum pool_result pool_load(pool_location_t location, struct pool_owner owner, vo
 enum pool_result pool_read_block(pool_location_t location, struct pool_owner owner, void *block,
                                  uint32_t *size)
 {
+    struct pool_object object;
     spin_lock(&pool.lock);
-    const struct pool_header *object = verified(location, owner);
-    if (object) {
-        *size = pool_header_size(object);
-        memcpy(block, object + 1, *size);
+    bool good = verified(pool_log_place(location), owner, &object);
+    if (good) {
+        *size = pool_header_size(object.whole);
+        memcpy(block, object.whole + 1, *size);
     }
     spin_unlock(&pool.lock);
-    return object ? POOL_OK : POOL_DAMAGED;
+    return good ? POOL_OK : POOL_DAMAGED;
 }
 
 uint32_t pool_block_size(pool_location_t location, struct pool_owner owner)

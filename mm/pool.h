@@ -56,11 +56,20 @@ struct pool_ops {
 
 void pool_init(const struct pool_ops *ops, uint32_t frame_limit);
 
+/* From now on pool_take() leaves nothing in the caches that is not the owner's: for CPUs
+ * whose guests could read it there (docs/security.md, "The L1D flush"). */
+void pool_set_discreet(bool discreet);
+
 /* Compresses the page and keeps it. */
 enum pool_result pool_store(struct pool_owner owner, const void *page, pool_location_t *location);
 
 /* Fills page from the object; the object stays. */
 enum pool_result pool_load(pool_location_t location, struct pool_owner owner, void *page);
+
+/* Fills page from the object and gives it back as pool_free() does: the way of a touched
+ * page. DAMAGED: it stays. Nothing after it may fail. */
+enum pool_result pool_take(pool_location_t location, struct pool_owner owner, void *page,
+                           uint32_t *size);
 
 /* The object's block as it is, for write-back: at most POOL_BLOCK_MAX bytes. */
 enum pool_result pool_read_block(pool_location_t location, struct pool_owner owner, void *block,

@@ -12,6 +12,7 @@ struct pool {
     const struct pool_ops *ops;
     uint32_t frame_limit;
     bool compacting; /* one compaction at a time */
+    bool discreet;   /* what a fault read beside its object leaves the caches */
     struct pool_log log;
     uint64_t objects, object_bytes;
     uint64_t objects_lost, compacted;

@@ -131,16 +131,16 @@ static bool next_live(enum pool_step step, struct pool_at *at)
 /* Moves one live object to the new end. False when there was no frame for a copy. */
 static bool move_object(struct pool_at from)
 {
-    const struct pool_header *object = pool_log_object(from, pool.object);
+    struct pool_object object;
     struct pool_at to;
-    if (!object) { /* its length cannot be right */
+    if (!pool_log_find(from, pool.object, &object)) { /* its length cannot be right */
         pool_log_frame(from.frame)->flags |= POOL_FRAME_DAMAGED;
         return true;
     }
     /* Not bound by the pool's limit: what it takes it is about to give back. */
-    if (pool_log_append(&pool.log, object, UINT32_MAX, &to) != POOL_OK)
+    if (pool_log_append(&pool.log, object.whole, UINT32_MAX, &to) != POOL_OK)
         return false;
-    struct pool_owner owner = owner_of(object);
+    struct pool_owner owner = owner_of(object.header);
     spin_unlock(&pool.lock);
     bool moved = pool.ops->moved(owner, pool_log_location(from), pool_log_location(to));
     spin_lock(&pool.lock);

@@ -32,6 +32,15 @@ static void header_seal(struct pool_header *header, uint32_t size_word)
     header->size_word = (uint16_t)(size_word | ((7 - rest) * 4 % 7) << SEAL_SHIFT);
 }
 
+/* The same when only DEAD is added, which counts as 1 modulo 7 (2^60). */
+static void header_bury(struct pool_header *header)
+{
+    uint32_t seal = header->size_word >> SEAL_SHIFT;
+    seal += seal < 4 ? 3 : 3 - 7u;
+    header->size_word =
+        (uint16_t)((header->size_word & POOL_SIZE_MASK) | POOL_DEAD | seal << SEAL_SHIFT);
+}
+
 void pool_header_make(struct pool_header *header, struct pool_owner owner, uint32_t size)
 {
     assert(size > 0 && size <= POOL_BLOCK_MAX);
@@ -52,14 +61,18 @@ static struct pool_header *header_at(struct pool_at at)
     return (struct pool_header *)((char *)machine_frame_map(pfn(at.frame)) + at.offset);
 }
 
-struct pool_header *pool_log_header(struct pool_at at)
+static inline struct pool_header *header_in(const struct frame *frame, struct pool_at at)
 {
-    const struct frame *frame = pool_log_frame(at.frame);
     if (!frame || frame->kind != FRAME_POOL || at.offset < frame->pool.first ||
         at.offset + POOL_HEADER_BYTES > frame->pool.used)
         return NULL;
     struct pool_header *header = header_at(at);
     return pool_header_fits(header) ? header : NULL;
+}
+
+struct pool_header *pool_log_header(struct pool_at at)
+{
+    return header_in(pool_log_frame(at.frame), at);
 }
 
 /* ---- the chain of frames --------------------------------------------------- */
@@ -131,23 +144,11 @@ static uint32_t bytes_in_first(uint32_t offset, uint32_t span)
     return span < PAGE_SIZE - offset ? span : PAGE_SIZE - offset;
 }
 
-/* Adds or takes away the object's bytes in the books of its frames. */
-static void account(struct pool_log *log, struct pool_at at, uint32_t span, bool live)
+static void take_bytes(struct pool_log *log, struct frame *frame, uint32_t number, uint32_t bytes)
 {
-    struct frame *frame = pool_log_frame(at.frame);
-    uint32_t here = bytes_in_first(at.offset, span), there = span - here;
-    ensure(live || frame->tag >= here);
-    frame->tag = (uint16_t)(live ? frame->tag + here : frame->tag - here);
-    if (!live)
-        hint(log, at.frame, frame->tag);
-    if (there) {
-        struct frame *second = pool_log_frame(frame->pool.next);
-        ensure(live || second->tag >= there);
-        second->tag = (uint16_t)(live ? second->tag + there : second->tag - there);
-        if (!live)
-            hint(log, frame->pool.next, second->tag);
-    }
-    log->live_bytes += live ? span : 0 - (uint64_t)span;
+    ensure(frame->tag >= bytes);
+    frame->tag = (uint16_t)(frame->tag - bytes);
+    hint(log, number, frame->tag);
 }
 
 enum pool_result pool_log_append(struct pool_log *log, const struct pool_header *object,
@@ -165,6 +166,7 @@ enum pool_result pool_log_append(struct pool_log *log, const struct pool_header 
         first = log->newest;
     struct frame *frame = pool_log_frame(first);
     *at = (struct pool_at){ first, frame->pool.used };
+    log->live_bytes += span;
 
     uint32_t bytes = POOL_HEADER_BYTES + pool_header_size(object);
     uint32_t here = bytes_in_first(at->offset, bytes);
@@ -172,46 +174,72 @@ enum pool_result pool_log_append(struct pool_log *log, const struct pool_header 
     if (bytes > here)
         memcpy(machine_frame_map(pfn(frame->pool.next)), (const char *)object + here, bytes - here);
 
-    frame->pool.used = (uint16_t)(at->offset + bytes_in_first(at->offset, span));
-    if (at->offset + span > PAGE_SIZE) {
+    here = bytes_in_first(at->offset, span);
+    frame->pool.used = (uint16_t)(at->offset + here);
+    frame->tag = (uint16_t)(frame->tag + here);
+    if (span > here) {
         struct frame *second = pool_log_frame(frame->pool.next);
-        second->pool.first = second->pool.used = (uint16_t)(at->offset + span - PAGE_SIZE);
+        second->pool.first = second->pool.used = (uint16_t)(span - here);
+        second->tag = (uint16_t)(second->tag + span - here);
     }
-    account(log, *at, span, true);
     return POOL_OK;
 }
 
-const struct pool_header *pool_log_object(struct pool_at at, void *scratch)
+/* The second frame may follow the first in memory, too. */
+static const struct pool_header *join(const struct pool_object *object, uint32_t here,
+                                      uint32_t there, void *scratch)
 {
-    const struct pool_header *header = pool_log_header(at);
+    const char *first = (const char *)object->header;
+    const char *second = machine_frame_map(pfn(object->frame->pool.next));
+    if (first + here == second)
+        return object->header;
+    memcpy(scratch, first, here);
+    memcpy((char *)scratch + here, second, there);
+    return scratch;
+}
+
+bool pool_log_find(struct pool_at at, void *scratch, struct pool_object *object)
+{
+    struct frame *frame = pool_log_frame(at.frame);
+    struct pool_header *header = header_in(frame, at);
     if (!header || !pool_header_is_live(header))
-        return NULL;
-    const struct frame *frame = pool_log_frame(at.frame);
+        return false;
     uint32_t bytes = POOL_HEADER_BYTES + pool_header_size(header);
     uint32_t here = bytes_in_first(at.offset, bytes);
     if (at.offset + here > frame->pool.used)
-        return NULL;
+        return false;
+    *object = (struct pool_object){ header, frame, NULL, header };
     if (here == bytes)
-        return header;
-    const struct frame *second = pool_log_frame(frame->pool.next);
-    if (!second || second->pool.first < bytes - here)
-        return NULL;
-    memcpy(scratch, header, here);
-    memcpy((char *)scratch + here, machine_frame_map(pfn(frame->pool.next)), bytes - here);
-    return scratch;
+        return true;
+    object->second = pool_log_frame(frame->pool.next);
+    if (!object->second || object->second->pool.first < bytes - here)
+        return false;
+    object->whole = join(object, here, bytes - here, scratch);
+    return true;
+}
+
+void pool_log_bury(struct pool_log *log, struct pool_at at, const struct pool_object *object)
+{
+    struct frame *frame = object->frame, *second = object->second;
+    uint32_t span = pool_header_span(object->header), here = bytes_in_first(at.offset, span);
+    uint32_t next = frame->pool.next;
+    header_bury(object->header);
+    log->live_bytes -= span;
+    take_bytes(log, frame, at.frame, here);
+    if (second)
+        take_bytes(log, second, next, span - here);
+    if (!frame->tag)
+        pool_log_drop_if_empty(log, at.frame);
+    if (second && !second->tag)
+        pool_log_drop_if_empty(log, next);
 }
 
 void pool_log_release(struct pool_log *log, struct pool_at at)
 {
-    struct pool_header *header = header_at(at);
-    uint32_t span = pool_header_span(header), second = POOL_FRAME_NONE;
-    if (at.offset + span > PAGE_SIZE)
-        second = pool_log_frame(at.frame)->pool.next;
-    header_seal(header, pool_header_size(header) | POOL_DEAD);
-    account(log, at, span, false);
-    pool_log_drop_if_empty(log, at.frame);
-    if (second != POOL_FRAME_NONE)
-        pool_log_drop_if_empty(log, second);
+    struct pool_object object = { .header = header_at(at), .frame = pool_log_frame(at.frame) };
+    if (at.offset + pool_header_span(object.header) > PAGE_SIZE)
+        object.second = pool_log_frame(object.frame->pool.next);
+    pool_log_bury(log, at, &object);
 }
 
 /* ---- walking --------------------------------------------------------------- */

@@ -103,14 +103,22 @@ struct pool_header *pool_log_header(struct pool_at at);
 enum pool_result pool_log_append(struct pool_log *log, const struct pool_header *object,
                                  uint32_t frame_limit, struct pool_at *at);
 
-/*
- * Header and block in one piece: where they lie when they do not straddle, else
- * copied to scratch (POOL_HEADER_BYTES + POOL_BLOCK_MAX bytes). NULL when the
- * place holds no whole live object.
- */
-const struct pool_header *pool_log_object(struct pool_at at, void *scratch);
+/* A live object, found. */
+struct pool_object {
+    struct pool_header *header;      /* where it lies */
+    struct frame *frame, *second;    /* second: it runs on there; NULL */
+    const struct pool_header *whole; /* header and block in one piece */
+};
 
-/* The live object at this place dies; frames left empty are freed. */
+/* Finds it. What straddles frames that are no neighbours is copied to scratch
+ * (POOL_HEADER_BYTES + POOL_BLOCK_MAX bytes). False when the place holds no whole live
+ * object. */
+bool pool_log_find(struct pool_at at, void *scratch, struct pool_object *object);
+
+/* It dies; frames left empty are freed. */
+void pool_log_bury(struct pool_log *log, struct pool_at at, const struct pool_object *object);
+
+/* The same for the live object at this place, of which only the header has to be good. */
 void pool_log_release(struct pool_log *log, struct pool_at at);
 
 /* Takes a frame out of the log and frees it when nothing in it is live. */

@@ -104,13 +104,15 @@ enum mm_answer touch_pool(struct leaf *leaf, struct mm_vcpu *vcpu)
     if (answer != MM_DONE)
         return answer;
     struct pool_owner owner = { vm->id, leaf->gfn.v };
-    if (pool_load(location, owner, machine_frame_map(frame)) != POOL_OK) {
+    uint32_t size;
+    if (pool_take(location, owner, machine_frame_map(frame), &size) != POOL_OK) {
         frame_free(frame);
         vm_stop(vm, MM_STOP_POOL_DAMAGED);
         return MM_STOPPED;
     }
+    /* The leaf is locked: nobody sees it name an object that is gone. */
     home_change(leaf, fresh_entry(frame));
-    touch_pool_free(vm, leaf->gfn, location.v);
+    atomic_sub(vm->pool_bytes, size);
     core_count(MM_HOST_taken_compress, 1);
     vm_count(vm, MM_VM_faults_pool, 1);
     return MM_DONE;

@@ -148,6 +148,27 @@ static void load_and_compare(uint32_t i)
     assert_memory_equal(got, wanted, PAGE_SIZE);
 }
 
+/* Out of the pool, with and without clearing the caches after it. */
+static void take_and_compare(uint32_t i)
+{
+    static uint8_t wanted[PAGE_SIZE], *got;
+    struct pool_stats before, after;
+    uint32_t size = 0;
+    if (!got)
+        got = fake_guard_end(PAGE_SIZE);
+    memset(got, 0x11, PAGE_SIZE);
+    make(&pages[i], wanted);
+    pool_stats_get(&before);
+    pool_set_discreet(i % 2);
+    assert_int_equal(pool_take(pages[i].at, owner_of(i), got, &size), POOL_OK);
+    pool_stats_get(&after);
+    assert_memory_equal(got, wanted, PAGE_SIZE);
+    assert_int_equal(before.object_bytes - after.object_bytes, size);
+    assert_int_equal(pool_take(pages[i].at, owner_of(i), got, &size), POOL_DAMAGED);
+    pages[i].stored = false;
+    stored_count--;
+}
+
 static enum pool_result store(uint32_t i, enum page_kind kind)
 {
     static uint8_t content[PAGE_SIZE];
@@ -218,6 +239,20 @@ static void test_store_load_free(void **state)
     assert_int_equal(frames_taken, 0);
 }
 
+static void test_take(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 200; i++)
+        store(i, any_kind());
+    for (uint32_t i = 0; i < 200; i++) {
+        uint32_t k = i * 77 % 200; /* in another order */
+        if (pages[k].stored)
+            take_and_compare(k);
+        audit();
+    }
+    assert_int_equal(frames_taken, 0);
+}
+
 /* liblz4 reads our blocks as they are. */
 static void test_read_block(void **state)
 {
@@ -266,6 +301,8 @@ static void test_random_operations(void **state)
             load_and_compare(i);
         else if (what < 13)
             pool_compact((uint32_t)rng_below(&rng, 20));
+        else if (what < 16 && pages[i].stored)
+            take_and_compare(i);
         else if (pages[i].stored && (!filling || what < 30))
             drop(i);
         else if (!pages[i].stored && (filling || what < 30))
@@ -446,6 +483,7 @@ static void test_every_bit_flip_is_noticed(void **state)
     (void)state;
     static uint8_t got[PAGE_SIZE];
     uint64_t flips = 0;
+    uint32_t bytes_taken = 0;
     for (uint32_t i = 0; i < 24; i++) {
         struct pool_stats before, after;
         pool_stats_get(&before);
@@ -457,10 +495,14 @@ static void test_every_bit_flip_is_noticed(void **state)
             uint8_t *at = byte_of(pages[i].at, bit / 8);
             *at ^= (uint8_t)(1 << bit % 8);
             assert_int_equal(pool_load(pages[i].at, owner_of(i), got), POOL_DAMAGED);
+            if (bit % 16 == 0)
+                assert_int_equal(pool_take(pages[i].at, owner_of(i), got, &bytes_taken),
+                                 POOL_DAMAGED);
             *at ^= (uint8_t)(1 << bit % 8);
         }
         load_and_compare(i);
     }
+    assert_int_equal(bytes_taken, 0);
     printf("figure: pool: %llu flipped bits, all noticed\n", (unsigned long long)flips);
 }
 
@@ -581,6 +623,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_store_load_free),
+        TEST(test_take),
         TEST(test_read_block),
         TEST(test_no_wasted_tails),
         TEST(test_random_operations),
