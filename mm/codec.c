@@ -1,24 +1,25 @@
 /*
  * The compressor: LZ4 block format, one page at a time.
  *
- * One pass, greedy. A table remembers for each hash of five bytes the position
- * where they were last seen; a candidate counts only when the five bytes there
- * are equal, so the table is a hint and its collisions cost ratio, never
- * correctness. Matches of four bytes would save one byte and cost a sequence
- * each. Without a match the search takes longer and longer steps.
+ * A table remembers for each hash of six bytes the position where they were last
+ * seen; a candidate counts only when the six bytes there are equal, so the table is
+ * a hint and its collisions cost ratio, never correctness. Without a match the
+ * search takes longer and longer steps. With one that is short, the next three
+ * positions are asked for a longer one, which is then taken instead.
  *
- * A probe is ten instructions, and a page has a thousand of them; a match costs
- * some fifty cycles of waiting, for the candidate and for branches that guessed
- * wrong. So positions are numbers, which the table holds and addresses take as
- * they are, the five bytes are cut out of a word by the multiplier and by a mask,
- * the search takes four steps a turn with one check of the bounds, what goes
- * backwards is found without a loop, and the common sequence is written with
- * copies of fixed size.
+ * What costs time is the sequence, not the probe: some sixty cycles of waiting, for
+ * the candidate and for branches that guessed wrong, and again when the page is
+ * read back. So matches of four and five bytes are left alone, which would save a
+ * byte or two each, and the three positions win back what that loses: a quarter
+ * fewer sequences for the same ratio. They are asked with eight bytes around the
+ * end that they have to pass, which is one branch each and seldom a wrong guess.
  *
- * Rules of the format kept here (lz4_Block_format.md, "End of block
- * restrictions"): the last 5 bytes are literals, the last match starts at least
- * 12 bytes before the end. Bytes are read only inside the page and written only
- * inside the block.
+ * Most of the page is encoded where no load and no copy needs a check of bounds,
+ * in stretches between which the page is judged; the last bytes without haste.
+ *
+ * Rules of the format kept here (lz4_Block_format.md, "End of block restrictions"): the
+ * last 5 bytes are literals, the last match starts at least 12 bytes before the end.
+ * Bytes are read only inside the page and written only inside the block.
  */
 #include "mm/codec.h"
 
@@ -31,25 +32,36 @@
 /* The last position where a match may start, and where one must end. */
 #define LAST_START (PAGE_SIZE - MATCH_LIMIT)
 #define MATCH_END  (PAGE_SIZE - LAST_LITERALS)
+/* No block is shorter: a match as long as the page has 16 bytes of length. */
+#define BLOCK_MIN 26u
 
 /* What a probe finds: so many equal bytes. */
-#define FOUND      5u
-#define FIVE_BYTES 0xffffffffffull
+#define FOUND     6u
+#define SIX_BYTES 0xffffffffffffull
 
 #define TABLE_BITS 12u
 static_assert((sizeof(uint16_t) << TABLE_BITS) == CODEC_WORK_BYTES, "the table is the work area");
 /* Turns of four probes in vain: so many with steps of one byte, up to so many of
  * two; then the step grows by one every second turn. */
-#define TURNS_BY_ONE 4u
+#define TURNS_BY_ONE 6u
 #define TURNS_BY_TWO 12u
+/* A match of up to so many bytes is short, and so many positions behind its start
+ * are asked for a better one: one that ends further away by more than it starts. */
+#define SHORT_MATCH 12u
+#define LATER       3u
 
-/* Room in the block and in the page with which the common sequence needs no
- * other check: token, 16 bytes copied for up to 14 literals, distance, and a byte
- * for the match's length. */
+/* Up to here a match may be found without checks: what is loaded then lies within
+ * two times eight bytes behind the six, and a length up to there is inside the page. */
+#define FAST_LAST (PAGE_SIZE - 32u)
+/* A search that starts before this one ends its steps of one byte before the other. */
+#define FAST_STOP (FAST_LAST - 4u * TURNS_BY_ONE)
+static_assert(FAST_LAST + FOUND + 16 <= MATCH_END, "found lengths need no check");
+static_assert(SHORT_MATCH >= FOUND && FOUND + 16 >= SHORT_MATCH + LATER + 2, "nor do later ones");
+
+/* Room for the common sequence: token, 16 bytes copied for up to 14 literals,
+ * distance, and a byte for the match's length. */
 #define COMMON_ROOM (1u + 16u + 2u + 1u)
-#define COMMON_COPY 16u
-/* More literals than that are memcpy()'s. */
-#define LONG_COPY 128u
+#define LONG_COPY   128u /* more literals than that are memcpy()'s */
 
 /* Where a page is judged when long blocks are refused (at the first match that ends
  * there or later), and what part of it must be saved by then: see is_hopeless(). */
@@ -63,10 +75,15 @@ static const struct {
 struct encoder {
     const uint8_t *page;
     uint16_t *table;
-    uint8_t *block;
-    uint32_t limit;
-    uint32_t out;    /* bytes of the block written */
-    uint32_t anchor; /* first byte of the page not yet encoded */
+    uint8_t *block, *end; /* of the block: its limit */
+    uint8_t *out;         /* the next byte of it */
+    size_t anchor;        /* first byte of the page not yet encoded */
+    size_t at;            /* the next position to probe */
+};
+
+/* page[at .. end) is the same as what begins at `from`, which lies before. */
+struct match {
+    size_t at, from, end;
 };
 
 static inline uint64_t load64(const uint8_t *p)
@@ -82,20 +99,30 @@ static inline void copy8(uint8_t *to, const uint8_t *from)
     __builtin_memcpy(to, &v, sizeof(v));
 }
 
-/* A hash of the word's first five bytes: multiplicative (Knuth, TAOCP 3, 6.4) by
+/* A hash of the word's first six bytes: multiplicative (Knuth, TAOCP 3, 6.4) by
  * the golden ratio, whose shift drops the bytes behind them. */
 static inline size_t hash_of(uint64_t word)
 {
-    return (size_t)((word * (11400714819323198485ull << 24)) >> (64u - TABLE_BITS));
+    return (size_t)((word * (11400714819323198485ull << 16)) >> (64u - TABLE_BITS));
 }
 
+/* Notes the position; where its hash was last seen. */
+static inline size_t note(uint16_t *table, uint64_t word, size_t position)
+{
+    size_t hash = hash_of(word), before = table[hash];
+    table[hash] = (uint16_t)position;
+    return before;
+}
+
+/* ---- writing sequences -------------------------------------------------------------- */
+
 /* Bytes a length takes beyond its four bits in the token. */
-static inline uint32_t length_bytes(uint32_t length)
+static inline size_t length_bytes(size_t length)
 {
     return length < 15 ? 0 : (length - 15) / 255 + 1;
 }
 
-static uint8_t *put_length(uint8_t *out, uint32_t length)
+static uint8_t *put_length(uint8_t *out, size_t length)
 {
     if (length < 15)
         return out;
@@ -106,123 +133,47 @@ static uint8_t *put_length(uint8_t *out, uint32_t length)
 }
 
 /* Literals in steps of 32 where both sides have the room. */
-static inline void put_literals(const struct encoder *e, uint8_t *out, uint32_t count)
+static inline void put_literals(const struct encoder *e, uint8_t *out, size_t anchor, size_t count)
 {
-    const uint8_t *from = e->page + e->anchor;
-    uint32_t rounded = (count + 31u) & ~31u;
-    if (count > LONG_COPY || rounded > e->limit - (uint32_t)(out - e->block) ||
-        e->anchor + rounded > PAGE_SIZE) {
+    const uint8_t *from = e->page + anchor;
+    size_t rounded = (count + 31u) & ~(size_t)31;
+    if (count > LONG_COPY || rounded > (size_t)(e->end - out) || anchor + rounded > PAGE_SIZE) {
         memcpy(out, from, count);
         return;
     }
-    for (uint32_t i = 0; i < count; i += 32)
-        for (uint32_t k = 0; k < 32; k += 8)
+    for (size_t i = 0; i < count; i += 32)
+        for (size_t k = 0; k < 32; k += 8)
             copy8(out + i + k, from + i + k);
 }
 
-/* Length of the common run at a and b < a, which ends at MATCH_END. */
-static uint32_t long_match_length(const uint8_t *page, uint32_t a, uint32_t b)
+/* Any sequence at `out`: literals from the anchor on, then the match. Where the next
+ * one goes, or NULL: the block is too long. */
+static __attribute__((noinline)) uint8_t *put_sequence(const struct encoder *e, uint8_t *out,
+                                                       size_t anchor, struct match m)
 {
-    uint32_t start = a;
-    while (a + 8 <= MATCH_END) {
-        uint64_t difference = load64(page + a) ^ load64(page + b);
-        if (difference)
-            return a - start + ((uint32_t)__builtin_ctzll(difference) >> 3);
-        a += 8;
-        b += 8;
-    }
-    while (a < MATCH_END && page[a] == page[b]) {
-        a++;
-        b++;
-    }
-    return a - start;
-}
-
-/* The same; up to 15 bytes without a loop. */
-static inline uint32_t match_length(const uint8_t *page, uint32_t a, uint32_t b)
-{
-    if (a + 16 > MATCH_END)
-        return long_match_length(page, a, b);
-    uint64_t difference = load64(page + a) ^ load64(page + b);
-    if (difference)
-        return (uint32_t)__builtin_ctzll(difference) >> 3;
-    difference = load64(page + a + 8) ^ load64(page + b + 8);
-    if (difference)
-        return 8 + ((uint32_t)__builtin_ctzll(difference) >> 3);
-    return 16 + long_match_length(page, a + 16, b + 16);
-}
-
-/* Notes position and tells whether the same five bytes were seen before, where. */
-static inline bool probe(const uint8_t *page, uint16_t *table, size_t position, size_t *before)
-{
-    uint64_t word = load64(page + position);
-    size_t hash = hash_of(word);
-    *before = table[hash];
-    table[hash] = (uint16_t)position;
-    return ((load64(page + *before) ^ word) & FIVE_BYTES) == 0;
-}
-
-/* Bytes from one probe to the next after so many turns in vain. */
-static inline size_t step_after(uint32_t turns)
-{
-    if (turns < TURNS_BY_TWO)
-        return turns < TURNS_BY_ONE ? 1 : 2;
-    return 3 + (turns - TURNS_BY_TWO) / 2;
-}
-
-static __attribute__((noinline)) uint32_t long_backward(const struct encoder *e, uint32_t at,
-                                                        uint32_t from, uint32_t known)
-{
-    uint32_t most = at - e->anchor < from ? at - e->anchor : from, count = known;
-    while (count < most && e->page[at - count - 1] == e->page[from - count - 1])
-        count++;
-    return count;
-}
-
-/* Equal bytes before `at` and `from`, at most to the anchor. */
-static inline uint32_t backward(const struct encoder *e, const uint8_t *page, uint32_t at,
-                                uint32_t from)
-{
-    if (__builtin_expect(from < 8, 0))
-        return long_backward(e, at, from, 0);
-    uint64_t difference = load64(page + at - 8) ^ load64(page + from - 8);
-    uint32_t equal = (uint32_t)__builtin_clzll(difference | 1) >> 3, room = at - e->anchor;
-    uint32_t count = equal < room ? equal : room;
-    /* Seven: there may be more. */
-    return __builtin_expect(count == 7, 0) ? long_backward(e, at, from, 7) : count;
-}
-
-/* Any sequence: literals from the anchor up to `at`, then a match. */
-static __attribute__((noinline)) bool put_sequence(struct encoder *e, uint32_t at,
-                                                   uint32_t distance, uint32_t length)
-{
-    uint32_t literals = at - e->anchor, extra = length - MIN_MATCH;
-    uint32_t size = 1 + length_bytes(literals) + literals + 2 + length_bytes(extra);
-    if (size > e->limit - e->out)
-        return false;
-    uint8_t *out = e->block + e->out;
+    size_t literals = m.at - anchor, extra = m.end - m.at - MIN_MATCH, distance = m.at - m.from;
+    size_t size = 1 + length_bytes(literals) + literals + 2 + length_bytes(extra);
+    if (size > (size_t)(e->end - out))
+        return NULL;
     *out++ = (uint8_t)((literals < 15 ? literals : 15) << 4 | (extra < 15 ? extra : 15));
     out = put_length(out, literals);
-    put_literals(e, out, literals);
+    put_literals(e, out, anchor, literals);
     out += literals;
     *out++ = (uint8_t)distance;
     *out++ = (uint8_t)(distance >> 8);
-    put_length(out, extra);
-    e->out += size;
-    e->anchor = at + length;
-    return true;
+    return put_length(out, extra);
 }
 
-/* One sequence, by copies of fixed size where literals are few, the match takes at
- * most one more byte for its length, and both sides have the room. */
-static inline bool put_common(struct encoder *e, uint32_t at, uint32_t distance, uint32_t length)
+/* The same, by copies of fixed size where literals are few, the match takes at most
+ * one more byte for its length, and the block has room, as the page always has. */
+static inline uint8_t *put_common(const struct encoder *e, uint8_t *out, size_t anchor,
+                                  struct match m)
 {
-    uint32_t literals = at - e->anchor, extra = length - MIN_MATCH;
-    if (literals >= 15 || extra >= 15 + 255 || e->limit - e->out < COMMON_ROOM ||
-        e->anchor > PAGE_SIZE - COMMON_COPY)
-        return put_sequence(e, at, distance, length);
-    const uint8_t *from = e->page + e->anchor;
-    uint8_t *token = e->block + e->out, *out = token + 1;
+    size_t literals = m.at - anchor, extra = m.end - m.at - MIN_MATCH, distance = m.at - m.from;
+    if (literals >= 15 || extra >= 15 + 255 || e->end - out < (ptrdiff_t)COMMON_ROOM)
+        return put_sequence(e, out, anchor, m);
+    const uint8_t *from = e->page + anchor;
+    uint8_t *token = out++;
     copy8(out, from);
     copy8(out + 8, from + 8);
     out += literals;
@@ -231,9 +182,190 @@ static inline bool put_common(struct encoder *e, uint32_t at, uint32_t distance,
     /* Overwritten by the next token when it does not count. */
     out[2] = (uint8_t)(extra - 15);
     *token = (uint8_t)(literals << 4 | (extra < 15 ? extra : 15));
-    e->out = (uint32_t)(out + 2 + (extra >= 15) - e->block);
-    e->anchor = at + length;
+    return out + 2 + (extra >= 15);
+}
+
+static bool put_last_literals(struct encoder *e)
+{
+    size_t literals = PAGE_SIZE - e->anchor, size = 1 + length_bytes(literals) + literals;
+    if (size > (size_t)(e->end - e->out))
+        return false;
+    *e->out++ = (uint8_t)((literals < 15 ? literals : 15) << 4);
+    e->out = put_length(e->out, literals);
+    put_literals(e, e->out, e->anchor, literals);
+    e->out += literals;
     return true;
+}
+
+/* ---- lengths ---------------------------------------------------------------------------- */
+
+/* Where the common run at a and b < a ends, at most MATCH_END. */
+static __attribute__((noinline)) size_t long_match_end(const uint8_t *page, size_t a, size_t b)
+{
+    while (a + 8 <= MATCH_END) {
+        uint64_t difference = load64(page + a) ^ load64(page + b);
+        if (difference)
+            return a + ((unsigned)__builtin_ctzll(difference) >> 3);
+        a += 8;
+        b += 8;
+    }
+    while (a < MATCH_END && page[a] == page[b]) {
+        a++;
+        b++;
+    }
+    return a;
+}
+
+/* The same; up to 15 bytes without a loop, which lie before MATCH_END. */
+static inline size_t match_end(const uint8_t *page, size_t a, size_t b)
+{
+    uint64_t difference = load64(page + a) ^ load64(page + b);
+    if (difference)
+        return a + ((unsigned)__builtin_ctzll(difference) >> 3);
+    difference = load64(page + a + 8) ^ load64(page + b + 8);
+    if (difference)
+        return a + 8 + ((unsigned)__builtin_ctzll(difference) >> 3);
+    return long_match_end(page, a + 16, b + 16);
+}
+
+/* The match with what is equal before it, at most from the anchor on. */
+static __attribute__((noinline)) struct match long_backward(const uint8_t *page, size_t anchor,
+                                                            struct match m)
+{
+    while (m.at > anchor && m.from > 0 && page[m.at - 1] == page[m.from - 1]) {
+        m.at--;
+        m.from--;
+    }
+    return m;
+}
+
+/* The same; up to six bytes without a loop. */
+static inline struct match backward(const uint8_t *page, size_t anchor, struct match m)
+{
+    if (__builtin_expect(m.from < 8, 0))
+        return long_backward(page, anchor, m);
+    /* The bytes next to both come first when swapped. Seven: there may be more. */
+    uint64_t difference = __builtin_bswap64(load64(page + m.at - 8) ^ load64(page + m.from - 8));
+    size_t equal = (unsigned)__builtin_ctzll(difference | 1ull << 63) >> 3, room = m.at - anchor;
+    size_t count = equal < room ? equal : room;
+    if (__builtin_expect(count == 7, 0))
+        return long_backward(page, anchor, m);
+    return (struct match){ m.at - count, m.from - count, m.end };
+}
+
+/* ---- searching ---------------------------------------------------------------------------- */
+
+/* Notes the position and tells whether the same six bytes were seen before, where. */
+static inline bool probe(const uint8_t *page, uint16_t *table, size_t position, size_t *before)
+{
+    uint64_t word = load64(page + position);
+    *before = note(table, word, position);
+    return ((load64(page + *before) ^ word) & SIX_BYTES) == 0;
+}
+
+/* By steps of one byte; 0: nothing found. */
+static inline size_t find_near(const uint8_t *page, uint16_t *table, size_t at, size_t *from)
+{
+    for (unsigned turn = 0; turn < TURNS_BY_ONE; turn++)
+#pragma GCC unroll 4
+        for (unsigned i = 0; i < 4; i++, at++)
+            if (probe(page, table, at, from))
+                return at;
+    return 0;
+}
+
+/* And from then on, up to `last`. */
+static __attribute__((noinline)) size_t find_far(const uint8_t *page, uint16_t *table, size_t at,
+                                                 size_t last, size_t *from)
+{
+    size_t step = 2;
+    for (unsigned turn = TURNS_BY_ONE + 1; at + 3 * step <= last; turn++) {
+#pragma GCC unroll 4
+        for (unsigned i = 0; i < 4; i++, at += step)
+            if (probe(page, table, at, from))
+                return at;
+        step = turn < TURNS_BY_TWO ? 2 : 3 + (turn - TURNS_BY_TWO) / 2;
+    }
+    for (; at <= last; at += step)
+        if (probe(page, table, at, from))
+            return at;
+    return 0;
+}
+
+/* A short match, or the first better one behind its start, which has to pass its end
+ * by what it starts later and one more: the eight bytes up to there tell. */
+static inline struct match prefer_later(const uint8_t *page, uint16_t *table, struct match m)
+{
+    if (m.end - m.at > SHORT_MATCH)
+        return m;
+#pragma GCC unroll 3
+    for (size_t later = 1; later <= LATER; later++) {
+        size_t at = m.at + later, from = note(table, load64(page + at), at);
+        size_t last8 = m.end + later + 2 - 8;
+        if (__builtin_expect(load64(page + last8) == load64(page + from + last8 - at), 0)) {
+            size_t end = long_match_end(page, at, from);
+            if (end > m.end + later + 1)
+                return (struct match){ at, from, end };
+        }
+    }
+    return m;
+}
+
+/*
+ * Encodes matches until one ends at `stop` or behind, or the search passes FAST_LAST;
+ * stop <= FAST_STOP. False: the block is too long, or will be.
+ */
+static __attribute__((noinline)) bool encode_until(struct encoder *e, size_t stop)
+{
+    /* Copies: what is stored into table and block could be a part of *e, for a compiler. */
+    const uint8_t *page = e->page;
+    uint16_t *table = e->table;
+    uint8_t *out = e->out;
+    size_t anchor = e->anchor, at = e->at;
+    while (at < stop) {
+        struct match m;
+        m.at = find_near(page, table, at, &m.from);
+        if (__builtin_expect(m.at == 0, 0)) {
+            /* With more literals than these the block would be too long. */
+            size_t give_up = (size_t)(e->end - out) + anchor;
+            size_t last = give_up < FAST_LAST ? give_up : FAST_LAST;
+            m.at = find_far(page, table, at + 4 * TURNS_BY_ONE, last, &m.from);
+            if (m.at == 0) {
+                if (last < FAST_LAST)
+                    return false;
+                at = FAST_LAST + 1;
+                break;
+            }
+        }
+        m.end = match_end(page, m.at + FOUND, m.from + FOUND);
+        m = prefer_later(page, table, m);
+        out = put_common(e, out, anchor, backward(page, anchor, m));
+        if (!out)
+            return false;
+        at = anchor = m.end;
+        if (at <= FAST_LAST)
+            note(table, load64(page + at - 2), at - 2);
+    }
+    e->out = out;
+    e->anchor = anchor;
+    e->at = at;
+    return true;
+}
+
+/* The end of the page. */
+static bool encode_rest(struct encoder *e)
+{
+    while (e->at <= LAST_START) {
+        struct match m = { .at = e->at++ };
+        if (!probe(e->page, e->table, m.at, &m.from))
+            continue;
+        m.end = long_match_end(e->page, m.at, m.from);
+        e->out = put_sequence(e, e->out, e->anchor, long_backward(e->page, e->anchor, m));
+        if (!e->out)
+            return false;
+        e->at = e->anchor = m.end;
+    }
+    return put_last_literals(e);
 }
 
 /*
@@ -244,83 +376,25 @@ static inline bool put_common(struct encoder *e, uint32_t at, uint32_t distance,
  */
 static bool is_hopeless(const struct encoder *e, uint32_t saved)
 {
-    uint32_t at = e->anchor, repeated = 0, looked = 0;
-    if (e->out < at - at / saved)
+    size_t at = e->anchor, repeated = 0, looked = 0;
+    if ((size_t)(e->out - e->block) < at - at / saved)
         return false;
-    for (uint32_t i = (at + 7u) & ~7u; i + 16 <= PAGE_SIZE; i += JUDGE_STRIDE, looked++)
+    for (size_t i = (at + 7u) & ~(size_t)7; i + 16 <= PAGE_SIZE; i += JUDGE_STRIDE, looked++)
         repeated += load64(e->page + i) == load64(e->page + i + 8);
     return repeated * JUDGE_FEW < looked;
 }
 
-static bool put_last_literals(struct encoder *e)
-{
-    uint32_t literals = PAGE_SIZE - e->anchor;
-    uint32_t size = 1 + length_bytes(literals) + literals;
-    if (size > e->limit - e->out)
-        return false;
-    uint8_t *out = e->block + e->out;
-    *out++ = (uint8_t)((literals < 15 ? literals : 15) << 4);
-    out = put_length(out, literals);
-    put_literals(e, out, literals);
-    e->out += size;
-    return true;
-}
-
-/* The last position at which a match is of use: with more literals before it,
- * the block would be too long. */
-static inline uint32_t last_start(const struct encoder *e)
-{
-    uint32_t give_up = e->limit - e->out + e->anchor;
-    return give_up < LAST_START ? give_up : LAST_START;
-}
-
-/* Encodes the match of five bytes and more at `at` and `from`; where it ends, or 0:
- * the block is too long. */
-static inline uint32_t put_match(struct encoder *e, const uint8_t *page, uint32_t at, uint32_t from)
-{
-    uint32_t end = at + FOUND + match_length(page, at + FOUND, from + FOUND);
-    uint32_t back = backward(e, page, at, from);
-    return put_common(e, at - back, at - from, end - at + back) ? end : 0;
-}
-
-/* Encodes all matches; false: the block is too long, or will be. */
-static __attribute__((noinline)) bool encode(struct encoder *e)
-{
-    /* Copies: what is stored into table and block could be a part of *e, for a compiler. */
-    const uint8_t *page = e->page;
-    uint16_t *table = e->table;
-    unsigned judgement = e->limit < PAGE_SIZE ? 0 : JUDGEMENTS;
-    size_t at = 1, before;
-    for (;;) {
-        size_t last = last_start(e), step = 1;
-        uint32_t turns = 0;
-        while (at + 3 * step <= last) {
-#pragma GCC unroll 4
-            for (unsigned i = 0; i < 4; i++, at += step)
-                if (probe(page, table, at, &before))
-                    goto found;
-            step = step_after(++turns);
-        }
-        for (; at <= last; at += step)
-            if (probe(page, table, at, &before))
-                goto found;
-        return true;
-    found:;
-        uint32_t end = put_match(e, page, (uint32_t)at, (uint32_t)before);
-        if (end == 0 || (judgement < JUDGEMENTS && end >= judgements[judgement].at &&
-                         is_hopeless(e, judgements[judgement++].saved)))
-            return false;
-        if (end <= LAST_START)
-            table[hash_of(load64(page + end - 2))] = (uint16_t)(end - 2);
-        at = end;
-    }
-}
-
 uint32_t codec_compress(const void *page, void *block, uint32_t limit, void *work)
 {
-    /* Twice a page is more than any block takes, and keeps sums far from 2^32. */
+    if (limit < BLOCK_MIN)
+        return 0;
+    /* More than any block takes, and its end an address. */
     uint32_t cap = limit < 2 * PAGE_SIZE ? limit : 2 * PAGE_SIZE;
-    struct encoder e = { .page = page, .table = work, .block = block, .limit = cap };
+    struct encoder e = { page, work, block, (uint8_t *)block + cap, block, 0, 1 };
     memset(e.table, 0, CODEC_WORK_BYTES);
-    return encode(&e) && put_last_literals(&e) ? e.out : 0;
+    if (limit < PAGE_SIZE)
+        for (unsigned i = 0; i < JUDGEMENTS; i++)
+            if (!encode_until(&e, judgements[i].at) || is_hopeless(&e, judgements[i].saved))
+                return 0;
+    return encode_until(&e, FAST_STOP) && encode_rest(&e) ? (uint32_t)(e.out - e.block) : 0;
 }
