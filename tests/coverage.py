@@ -20,7 +20,7 @@ with `= ` is a reason; it holds for the entries that follow, up to the next one:
     FILE: FUNCTION: CONDITION: OUTCOMES
     FILE: FUNCTION: CONDITION: OUTCOMES: what is special about this one
 
-with the condition as it stands in the source and the outcomes that were not seen, of
+with the condition as it stands in the source, or `entered`, and the outcomes that were not seen, of
 `true`, `false` and `alone` (not shown to decide alone), separated by `+`.
 """
 import argparse
@@ -71,7 +71,7 @@ def run(programs, formats, add):
 
 
 def export(programs):
-    """{file below mm/: its record, its functions as [(first line, last line, name)]}."""
+    """{file below mm/: its record, {(first line, last line, name): entered}}."""
     objects = [argument for program in programs[1:] for argument in ("-object", program)]
     done = subprocess.run(["llvm-cov-19", "export", "-instr-profile", BUILD + "/profile",
                            programs[0]] + objects + ["-sources", "mm/"],
@@ -81,12 +81,14 @@ def export(programs):
     for record in data["files"]:
         name = os.path.relpath(record["filename"], ROOT)
         if name.startswith("mm/"):
-            files[name] = (record, [])
+            files[name] = (record, {})
     for function in data["functions"]:
         name = os.path.relpath(function["filenames"][0], ROOT)
         if name in files:
             body = function["regions"][0]
-            files[name][1].append((body[0], body[2], function["name"].split(":")[-1]))
+            place = body[0], body[2], function["name"].split(":")[-1]
+            entered = files[name][1]
+            entered[place] = entered.get(place, False) or function["count"] > 0
     return files
 
 
@@ -168,6 +170,9 @@ def examine(name, record, names):
         key = function_at(names, where[0]), source.words(*where)
         opened.setdefault(key, {}).setdefault(outcome, where[0])
 
+    for (line, _, function), entered in names.items():
+        if not entered:
+            opened[function, "entered"] = {"true": line}
     for where, (true, false) in outcomes.items():
         if not true:
             leave_open(where, "true")

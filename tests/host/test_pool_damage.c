@@ -177,22 +177,23 @@ static void lengths(void **state)
     static uint32_t object[1024], scratch[1024];
     struct pool_header *header = (struct pool_header *)object;
     struct pool_at at[2];
+    struct pool_object found;
     pool_log_init(&log);
     pool_header_make(header, owner_of(1), 2048 - POOL_HEADER_BYTES);
     for (unsigned i = 0; i < 2; i++)
         assert_int_equal(pool_log_append(&log, header, 10, &at[i]), POOL_OK);
     assert_int_equal(log.frames, 1);
     assert_int_equal(frame_at(pfn(at[1].frame))->pool.used, PAGE_SIZE);
-    assert_non_null(pool_log_object(at[1], scratch));
+    assert_true(pool_log_find(at[1], scratch, &found));
     pool_header_make(pool_log_header(at[1]), owner_of(1), 3000); /* into a frame that is not */
-    assert_null(pool_log_object(at[1], scratch));
+    assert_false(pool_log_find(at[1], scratch, &found));
     pool_header_make(pool_log_header(at[1]), owner_of(1), 2048 - POOL_HEADER_BYTES);
     pool_log_release(&log, at[1]);
     pool_header_make(header, owner_of(2), 1000);
     assert_int_equal(pool_log_append(&log, header, 10, &at[1]), POOL_OK);
     pool_header_make(pool_log_header(at[1]), owner_of(2), 3000);
     struct frame *second = frame_at(pfn(at[1].frame));
-    assert_null(pool_log_object((struct pool_at){ at[1].frame, at[1].offset }, scratch));
+    assert_false(pool_log_find(at[1], scratch, &found));
     assert_true(second->pool.used < PAGE_SIZE);
 }
 
