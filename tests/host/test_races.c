@@ -434,6 +434,58 @@ static void two_reasons_to_stop(void **state)
     sim_stop();
 }
 
+static struct sim_vm *to_stop;
+
+bool __real_balloon_can_help(void);
+bool __wrap_balloon_can_help(void);
+bool __wrap_balloon_can_help(void)
+{
+    struct sim_vm *vm = to_stop;
+    to_stop = NULL;
+    if (vm)
+        vm_stop(vm->core, MM_STOP_SWAP_READ);
+    return __real_balloon_can_help();
+}
+
+/* The VM whose limit is in the way is stopped for another reason, by a completion, while a
+ * step looks for who has to go: nobody else has to. */
+static void nobody_else(bool compress)
+{
+    struct mm_vm_config config;
+    start(900, 11);
+    memset(core.config.tiers, 0, sizeof core.config.tiers);
+    core.config.tiers[MM_TIER_COMPRESS] = compress;
+    sim_vm_config_default(&config, 500);
+    config.limit_pages = 150;
+    one = sim_vm_add(&config);
+    two = member(200);
+    for (uint32_t g = 0; g < 150; g++)
+        sim_write(one, g, SIM_NOISE, g);
+    for (uint32_t g = 0; g < 200; g++)
+        sim_write(two, g, SIM_NOISE, g);
+    struct sim_vcpu *vcpu = &one->vcpus[0];
+    vcpu->op = (struct sim_op){ .kind = SIM_WRITE_PAGE, .gfn = 300, .content = SIM_NOISE };
+    assert_int_equal(sim_vcpu_try(vcpu), MM_WAIT);
+    to_stop = one;
+    sim.stop_allowed = true;
+    for (unsigned i = 0; i < 50; i++)
+        SIM_CORE(mm_step());
+    assert_null(to_stop);
+    assert_true(one->stopped && !two->stopped);
+    assert_int_equal(sim_host_counter(MM_HOST_victims), 0);
+    sim_vm_remove(one);
+    sim_verify(two);
+    sim_oracle(true);
+    sim_stop();
+}
+
+static void stopped_by_another(void **state)
+{
+    (void)state;
+    nobody_else(false);
+    nobody_else(true);
+}
+
 /* A clock that another CPU reads a little earlier adds nothing to a wait. */
 static void a_clock_behind(void **state)
 {
@@ -569,6 +621,7 @@ int main(void)
         cmocka_unit_test(a_clock_behind),
         cmocka_unit_test(dirty_bits),
         cmocka_unit_test(counts_of_two),
+        cmocka_unit_test(stopped_by_another),
     };
     return cmocka_run_group_tests_name("races", tests, NULL, NULL);
 }
