@@ -33,6 +33,7 @@ const struct config_key config_keys[KEY_COUNT] = {
     HOST_KEY(KEY_DISK_FAULT,  "disk_fault",        CONFIG_FAULT,        disk_faults,       1, UINT32_MAX),
     HOST_KEY(KEY_MITIGATIONS, "mitigations",       CONFIG_AUTO,         mitigations,       0, 0),
     HOST_KEY(KEY_LARGE_PAGES, "large_pages",       CONFIG_SWITCH,       large_pages,       0, 0),
+    HOST_KEY(KEY_READ_AHEAD,  "swap_read_ahead",   CONFIG_OR_OFF,       swap_read_ahead,   1, MM_READ_AHEAD_MAX),
     VM_KEY(KEY_VM_MEMORY,     "memory",            CONFIG_SIZE,         memory,            1 * MIB, GUEST_HOLE_START),
     VM_KEY(KEY_RESERVE,       "reserve",           CONFIG_SIZE,         reserve,           0, GUEST_HOLE_START),
     VM_KEY(KEY_LIMIT,         "limit",             CONFIG_SIZE,         limit,             1 * MIB, GUEST_HOLE_START),
@@ -64,6 +65,7 @@ void config_host_default(struct config_host *host)
         .idle_tax_percent = 75,
         .pool_percent = 50,
         .share_pages = 64,
+        .swap_read_ahead = 8,
     };
 }
 

@@ -24,6 +24,7 @@ enum config_type {
     CONFIG_TIERS,        /* share balloon compress swap, or none; bool[] */
     CONFIG_SWAP,         /* auto, none; bool */
     CONFIG_AUTO,         /* auto, off; bool */
+    CONFIG_OR_OFF,       /* 8, off; uint32_t, 0 when off */
     CONFIG_FAULT,        /* read FIRST COUNT; struct config_disk_fault, repeats */
 };
 
@@ -56,6 +57,7 @@ enum config_key_index {
     KEY_DISK_FAULT,
     KEY_MITIGATIONS,
     KEY_LARGE_PAGES,
+    KEY_READ_AHEAD,
     KEY_VM_MEMORY,
     KEY_RESERVE,
     KEY_LIMIT,

@@ -203,6 +203,12 @@ static const char *numeric_value(const struct config_key *key, const char *text,
     return NULL;
 }
 
+static const char *number_or_off(const struct config_key *key, const char *text, uint32_t *value)
+{
+    *value = 0;
+    return strcmp(text, "off") ? numeric_value(key, text, value) : NULL;
+}
+
 const char *config_value_set(const struct config_key *key, const char *text, void *section)
 {
     void *field = (char *)section + key->offset;
@@ -223,6 +229,8 @@ const char *config_value_set(const struct config_key *key, const char *text, voi
         return choice(text, "auto", "none", "neither auto nor none", field);
     case CONFIG_AUTO:
         return choice(text, "auto", "off", "neither auto nor off", field);
+    case CONFIG_OR_OFF:
+        return number_or_off(key, text, field);
     case CONFIG_WORD:
     case CONFIG_TEXT:
         return text_value(key, text, field);

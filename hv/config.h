@@ -43,6 +43,7 @@ struct config_host {
     struct config_disk_fault disk_faults[CONFIG_FAULT_MAX];
     unsigned disk_fault_count;
     bool mitigations;           /* auto: true, off: false */
+    uint32_t swap_read_ahead;   /* pages; off: 0 */
     bool large_pages;           /* 2 MiB mappings of guest memory */
 };
 

@@ -82,6 +82,7 @@ static void core_config(const struct config_host *host, struct mm_config *config
     config->idle_tax_percent = host->idle_tax_percent;
     config->pool_percent = host->pool_percent;
     config->share_pages = host->share_pages;
+    config->swap_read_ahead = host->swap_read_ahead;
     config->max_physical_bits = x86_cpuid(0x80000008u, 0).eax & 0xff;
     config->accessed_dirty = vcpu_features.accessed_dirty;
     config->format = vcpu_features.format;

@@ -114,6 +114,7 @@ static void check_busy(struct audit *a, const struct mm_vm *vm, gfn_t page, entr
         slot_named(a, record->io.slot);
         break;
     case INFLIGHT_IN_SWAP:
+    case INFLIGHT_IN_AHEAD:
         a->private_frames++;
         slot_named(a, record->slot);
         break;

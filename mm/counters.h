@@ -52,6 +52,10 @@
     X(swap_tampered, C, pages, "pages whose tag did not fit")                                      \
     X(swap_clean, G, pages, "pages in RAM that keep their slot: unchanged since they were read")   \
     X(swap_unwritten, C, pages, "pages swapped out without a write, into the slot they had kept")  \
+    X(ahead_issued, C, pages, "pages read ahead from swap, beside one that was asked for")         \
+    X(ahead_hit, C, pages, "of these, pages that were used")                                       \
+    X(ahead_wasted, C, pages, "of these, pages that failed, or left again unused")                 \
+    X(ahead_reads, C, requests, "of the read requests, those that read ahead")                     \
     X(net_share, G, pages, "freed_share minus taken_share; not below 0")                           \
     X(net_balloon, G, pages, "freed_balloon minus taken_balloon; not below 0")                     \
     X(net_compress, G, pages, "freed_compress minus taken_compress and frames_pool; not below 0")  \
@@ -135,6 +139,10 @@
     X(balloon_done_already, C, entries, "balloon entries without effect")                          \
     X(balloon_out_of_range, C, entries, "balloon entries beyond the guest's memory")               \
     X(balloon_pinned, C, entries, "balloon entries naming pages the device uses")                  \
+    X(ahead_window, G, pages, "how many pages are read ahead for it at once")                      \
+    X(ahead_issued, C, pages, "pages read ahead from swap")                                        \
+    X(ahead_hit, C, pages, "of these, pages it used")                                              \
+    X(ahead_wasted, C, pages, "of these, pages that failed, or left again unused")                 \
     X(stall_page_in, C, us, "time its vCPUs waited for swap reads")                                \
     X(stall_page_out, C, us, "time its vCPUs waited for pages on their way out")                   \
     X(stall_frame, C, us, "time its vCPUs waited for a free frame")                                \

@@ -5,7 +5,8 @@
  * mm/entry_npt.h hold the two.
  *
  *   present        63 ..... 53 52  51 ................ 12  11 ........... 3  2 1 0
- *                   0 LOGGED,       frame number            as the format     X W R
+ *                   0 AHEAD,        frame number            as the format     X W R
+ *                      LOGGED,
  *                      SHARED
  *   away (leaf or  63 | 62 ....... 52 | 51 ........ 12 | 11 | 10 | 9..7 | 6 .. 3 | 2 1 0
  *   upper level)    0 | payload 10..0 | ~(payload>>11) |  0 |  0 |   0  |  home  | 0 0 0
@@ -64,6 +65,7 @@ extern struct entry_format entry_format;
 
 #define ENTRY_SHARED (1ull << 52) /* software: the frame is SHARED */
 #define ENTRY_LOGGED (1ull << 53) /* software: kept for dirty logging */
+#define ENTRY_AHEAD  (1ull << 54) /* software: read ahead, not seen in use (mm/read_ahead.h) */
 #define ENTRY_LARGE  (1ull << 7)  /* in an upper entry that is present: a leaf */
 #define ENTRY_FRAME  0x000ffffffffff000ull
 
@@ -105,6 +107,15 @@ static inline bool entry_is_large(entry_t e)
 static inline bool entry_is_dirty(entry_t e)
 {
     return (e.v & ENTRY_DIRTY) != 0;
+}
+/* Of a present entry: read ahead and not seen in use so far? Used meanwhile? */
+static inline bool entry_is_ahead(entry_t e)
+{
+    return entry_is_present(e) && (e.v & ENTRY_AHEAD);
+}
+static inline bool entry_is_used(entry_t e)
+{
+    return (e.v & (ENTRY_ACCESSED | ENTRY_DIRTY)) != 0;
 }
 static inline enum home entry_home(entry_t e)
 {

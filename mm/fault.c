@@ -21,6 +21,8 @@ static enum mm_answer wait_for_record(struct leaf *leaf, struct mm_vcpu *vcpu)
 {
     struct inflight *record = inflight_at(entry_payload(leaf->entry));
     bool in = entry_home(leaf->entry) == HOME_BUSY_IN;
+    if (in && !record->vcpu)
+        record->vcpu = vcpu;
     return wait_enlist(vcpu, in ? MM_WAIT_PAGE_IN : MM_WAIT_PAGE_OUT, &record->waiters);
 }
 

@@ -6,6 +6,7 @@
 #include "lib/string.h"
 #include "mm/core.h"
 #include "mm/large.h"
+#include "mm/read_ahead.h"
 #include "mm/vm.h"
 
 #define TO(home) (1u << HOME_##home)
@@ -113,6 +114,8 @@ entry_t home_change(struct leaf *leaf, entry_t to)
     leaf->entry = to;
     account(leaf, from, next);
     trace(leaf, from, next);
+    if (entry_is_ahead(old))
+        read_ahead_judge(leaf->vm, entry_is_used(old));
     return old;
 }
 
@@ -126,9 +129,13 @@ void home_adjust(struct leaf *leaf, uint64_t set, uint64_t clear)
     uint64_t old = __atomic_load_n(&leaf->slot->v, __ATOMIC_ACQUIRE), next;
     do {
         next = (old | set) & ~clear;
+        if (entry_is_used((entry_t){ old | set }))
+            next &= ~ENTRY_AHEAD;
     } while (!__atomic_compare_exchange_n(&leaf->slot->v, &old, next, false, __ATOMIC_ACQ_REL,
                                           __ATOMIC_ACQUIRE));
     leaf->entry.v = next;
+    if ((old & ~next) & ENTRY_AHEAD)
+        read_ahead_judge(leaf->vm, true);
 }
 
 void home_init(void)

@@ -37,7 +37,7 @@ entry_t home_change(struct leaf *leaf, entry_t to);
 
 /* Changes bits of a present entry, not its home: set, then clear. For write
  * protection (caller flushes), accessed and dirty bits. Setting those two leaves a
- * large mapping whole. */
+ * large mapping whole. An entry that was read ahead and is in use loses its mark. */
 void home_adjust(struct leaf *leaf, uint64_t set, uint64_t clear);
 
 /* The latest moves, for whoever must find out what went wrong. */

@@ -23,14 +23,22 @@ void inflight_init(void)
 
 static bool is_in(enum inflight_kind kind)
 {
-    return kind == INFLIGHT_IN_SWAP || kind == INFLIGHT_IN_COUNTED;
+    return kind == INFLIGHT_IN_SWAP || kind == INFLIGHT_IN_COUNTED || kind == INFLIGHT_IN_AHEAD;
+}
+
+/* Records that are kept for more urgent purposes. */
+static unsigned kept_from(enum inflight_kind kind)
+{
+    if (kind == INFLIGHT_IN_AHEAD)
+        return 2 * INFLIGHT_FOR_PAGE_INS;
+    return is_in(kind) ? 0 : INFLIGHT_FOR_PAGE_INS;
 }
 
 struct inflight *inflight_take(enum inflight_kind kind, struct mm_vm *vm)
 {
     struct inflight *record = NULL;
     spin_lock(&lock);
-    if (used + (is_in(kind) ? 0 : INFLIGHT_FOR_PAGE_INS) < INFLIGHT_COUNT) {
+    if (used + kept_from(kind) < INFLIGHT_COUNT) {
         record = records;
         while (record->kind != INFLIGHT_FREE)
             record++;

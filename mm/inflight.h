@@ -12,6 +12,7 @@
  *   OUT_COUNTED    COUNTED   pool object            (object moved to swap)
  *   IN_SWAP        BUSY_IN   slot                   PRIVATE     SWAP, VM stopped
  *   IN_COUNTED     BUSY_IN   the object's slot      PRIVATE     COUNTED, VM stopped
+ *   IN_AHEAD       BUSY_IN   slot                   PRIVATE     SWAP (mm/read_ahead.h)
  *
  * Lock: a record belongs to whoever took it, all but kind and vm, which a lock of
  * its own guards, innermost but for wait.c's; that one guards the waiters' lists.
@@ -24,7 +25,8 @@
 #include "mm/swap.h"
 
 #define INFLIGHT_COUNT 64u
-/* Page-outs leave this many to page-ins, for which vCPUs wait. */
+/* Page-outs leave this many to page-ins, for which vCPUs wait; what is read ahead as
+ * many more. */
 #define INFLIGHT_FOR_PAGE_INS 16u
 
 enum inflight_kind {
@@ -34,7 +36,8 @@ enum inflight_kind {
     INFLIGHT_OUT_POOL,
     INFLIGHT_OUT_COUNTED,
     INFLIGHT_IN_SWAP,
-    INFLIGHT_IN_COUNTED
+    INFLIGHT_IN_COUNTED,
+    INFLIGHT_IN_AHEAD
 };
 
 struct inflight {
@@ -45,8 +48,9 @@ struct inflight {
     pool_location_t location; /* OUT_POOL */
     uint32_t object;          /* counted object */
     uint32_t block_size;      /* OUT_POOL: LZ4 bytes, for the books */
-    swap_slot_t slot;         /* IN_SWAP: where it comes from; OUT_PRIVATE: clean slot or none */
-    struct mm_vcpu *vcpu;     /* IN: for whose floor; NULL when it is gone */
+    swap_slot_t slot;         /* IN_SWAP, IN_AHEAD: where it comes from; OUT_PRIVATE: clean slot
+                               * or none */
+    struct mm_vcpu *vcpu;     /* IN: for whose floor; NULL when it is gone, or nobody waits */
     struct swap_io io;
     struct list_node waiters; /* mm_vcpu.wait_link */
 };

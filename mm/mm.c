@@ -52,6 +52,7 @@ void mm_config_default(struct mm_config *config)
         .idle_tax_percent = 75,
         .pool_percent = 50,
         .share_pages = 64,
+        .swap_read_ahead = 8,
         .max_physical_bits = 36,
         .accessed_dirty = true,
         .large_execute = true,
@@ -92,7 +93,8 @@ static bool numbers_make_sense(const struct mm_config *c)
 {
     return c->soft_percent <= 100 && c->hard_percent <= c->soft_percent &&
            c->low_percent <= c->hard_percent && c->idle_tax_percent < 100 &&
-           c->pool_percent <= 100 && c->min_free_permille <= 500;
+           c->pool_percent <= 100 && c->min_free_permille <= 500 &&
+           c->swap_read_ahead <= MM_READ_AHEAD_MAX;
 }
 
 bool mm_init(const struct mm_config *config, const struct frame_region *regions,

@@ -33,6 +33,8 @@ const char *mm_tier_name(enum mm_tier tier);
 enum mm_state { MM_HIGH, MM_CLEAR, MM_SOFT, MM_HARD, MM_LOW, MM_STATE_COUNT };
 const char *mm_state_name(enum mm_state state);
 
+#define MM_READ_AHEAD_MAX 14u
+
 struct mm_config {
     bool tiers[MM_TIER_COUNT];
     const char *policy; /* name of a policy, "esx" by default */
@@ -45,6 +47,7 @@ struct mm_config {
     unsigned share_pages;                             /* pages the sharing scan looks at per tick */
     unsigned max_physical_bits;        /* of this machine (CPUID 80000008h), for L1TF encoding */
     bool accessed_dirty;               /* the nested tables have A/D bits */
+    unsigned swap_read_ahead;          /* pages read ahead at once at most; 0: none */
     bool large_pages;                  /* 2 MiB mappings where memory is plenty (mm/large.h) */
     bool large_execute;                /* guests may execute from them */
     bool discreet;                     /* faults on the pool leave nothing foreign in the L1D */

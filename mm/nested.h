@@ -50,6 +50,18 @@ static inline uint32_t nested_next(const struct leaf *leaf, bool whole)
     return leaf->slot && !whole ? leaf->gfn.v + 1 : (leaf->gfn.v | 511u) + 1;
 }
 
+/* The leaf of a page of the same range, under the lock that `leaf` holds and goes on
+ * holding: its table is there. */
+static inline struct leaf nested_beside(const struct leaf *leaf, gfn_t page)
+{
+    struct leaf other = *leaf;
+    other.gfn = page;
+    other.slot = leaf->slot + ((int64_t)page.v - leaf->gfn.v);
+    other.entry.v = __atomic_load_n(&other.slot->v, __ATOMIC_ACQUIRE);
+    other.made = other.locked = false;
+    return other;
+}
+
 /* Both entries, whose tables must exist; false (nothing held) when one does not.
  * Given up in either order; no page of them may become ZERO meanwhile. */
 bool nested_lock_pair(struct mm_vm *vm_a, gfn_t a, struct leaf *leaf_a, struct mm_vm *vm_b, gfn_t b,

@@ -13,8 +13,7 @@
 #include "mm/vm.h"
 #include "mm/wait.h"
 
-/* The content into the frame; false when the block is damaged. */
-static bool unpack(const struct swap_io *io, pfn_t frame)
+bool pagein_unpack(const struct swap_io *io, pfn_t frame)
 {
     const void *payload = swap_read_payload(io);
     void *page = machine_frame_map(frame);
@@ -67,7 +66,7 @@ static void done(struct swap_io *io, enum swap_status status)
     ensure(entry_home(leaf.entry) == HOME_BUSY_IN &&
            entry_payload(leaf.entry) == inflight_index(record));
     uint32_t fallen = UINT32_MAX;
-    if (status == SWAP_OK && unpack(io, record->frame)) {
+    if (status == SWAP_OK && pagein_unpack(io, record->frame)) {
         commit(record, &leaf);
         if (!vm_is_stopped(vm))
             fallen = floor_protect(record->vcpu, record->gfn, frame_at(record->frame));

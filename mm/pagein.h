@@ -14,4 +14,8 @@
 enum mm_answer pagein_start(struct leaf *leaf, struct mm_vcpu *vcpu, enum inflight_kind kind,
                             swap_slot_t slot, pfn_t frame);
 
+/* Inside the done() of a read that is OK: its content into the frame; false when the
+ * block is damaged. */
+bool pagein_unpack(const struct swap_io *io, pfn_t frame);
+
 #endif

@@ -101,6 +101,12 @@ void reclaim_answered(void)
     r.answered = core.ticks;
 }
 
+uint32_t reclaim_room(void)
+{
+    uint32_t free = frame_free_count(), soft = r.enter[MM_SOFT];
+    return atomic_get(core.state) <= MM_CLEAR && free > soft ? free - soft : 0;
+}
+
 void reclaim_update_state(void)
 {
     uint32_t free = frame_free_count();

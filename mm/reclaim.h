@@ -23,6 +23,8 @@ void reclaim_init(void);
 bool reclaim_step(void);
 /* A vCPU that waited for a frame was woken. */
 void reclaim_answered(void);
+/* Free frames beyond those below which pages are taken from VMs; 0 while they are. */
+uint32_t reclaim_room(void);
 /* The pressure state by free frames, with hysteresis. */
 void reclaim_update_state(void);
 

@@ -188,6 +188,7 @@ void mm_vm_counters(const struct mm_vm *vm, uint64_t values[MM_VM_COUNTER_COUNT]
     v[MM_VM_balloon_state] = atomic_get(vm->balloon_state);
     v[MM_VM_tables] = atomic_get(vm->tables);
     v[MM_VM_large] = atomic_get(vm->large);
+    v[MM_VM_ahead_window] = atomic_get(vm->ahead.window);
     v[MM_VM_active] = atomic_get(vm->active);
     v[MM_VM_stall_page_in] = atomic_get(vm->stall_ns[MM_WAIT_PAGE_IN]) / 1000;
     v[MM_VM_stall_page_out] = atomic_get(vm->stall_ns[MM_WAIT_PAGE_OUT]) / 1000;

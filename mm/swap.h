@@ -98,6 +98,17 @@ void swap_write_flush(void);
 enum swap_status swap_read(struct swap_io *io, swap_slot_t slot);
 const void *swap_read_payload(const struct swap_io *io);
 
+/*
+ * Reading ahead (mm/swap_ahead.c). choose: which of at most SWAP_AHEAD_MAX slots lie
+ * close enough together for one request, bit i for slots[i]; 0 also when the device is
+ * busy with what others wait for. start: one request for ios of chosen slots, their
+ * `slot` and `done` set; done() comes for each as for swap_read(), but nothing is tried
+ * again or counted as tampered. OK, or BUSY without any effect: try no further.
+ */
+#define SWAP_AHEAD_MAX 14u
+uint32_t swap_ahead_choose(const swap_slot_t slots[], unsigned count);
+enum swap_status swap_ahead_start(struct swap_io *const ios[], unsigned count);
+
 /* Not before the slot's write is done. A read of it that is on its way ends in
  * IO_ERROR. */
 void swap_slot_free(swap_slot_t slot);

@@ -1,6 +1,6 @@
 /*
- * The swap area's one record, shared by mm/swap.c, swap_open.c, swap_write.c and
- * swap_read.c.
+ * The swap area's one record, shared by mm/swap.c, swap_open.c, swap_write.c,
+ * swap_read.c and swap_ahead.c.
  *
  * Lock: swap.lock around every access; never held while a caller's done() runs,
  * so that done() may call any function of mm/swap.h. It is held over the
@@ -61,6 +61,22 @@ struct swap_reader {
     struct list_node link;
 };
 
+/* Pages read ahead with one request. */
+#define SWAP_GROUP_COUNT 2u
+static_assert(SWAP_AHEAD_MAX <= SWAP_CLUSTER_CELLS, "a group of whole pages fits");
+
+struct swap_group {
+    struct block_request request;
+    uint8_t *buffer; /* SWAP_CLUSTER_BYTES; NULL: there was none to be had */
+    hpa_t address;
+    unsigned count; /* 0: the group is free */
+    bool answered;  /* by the device; the callers are being told */
+    uint32_t first; /* sector */
+    struct swap_io *ios[SWAP_AHEAD_MAX];
+    struct swap_extent extents[SWAP_AHEAD_MAX];
+    uint32_t generations[SWAP_AHEAD_MAX]; /* of the slots when the read began */
+};
+
 struct swap_area {
     struct spinlock lock;
     bool online;
@@ -74,6 +90,7 @@ struct swap_area {
     struct swap_cluster clusters[SWAP_CLUSTER_COUNT];
     struct swap_reader readers[SWAP_READ_COUNT];
     struct list_node free_readers;
+    struct swap_group groups[SWAP_GROUP_COUNT];
     uint32_t cluster_cells; /* SWAP_CLUSTER_CELLS, or fewer for the device's sake */
     uint64_t buffer_bytes;
     struct swap_stats counts; /* the counters among them */
@@ -110,6 +127,14 @@ const uint8_t *swap_cluster_extent(const struct swap_cluster *cluster, struct sw
  * not. Verifies, decrypts, calls done(). The lock is not held. */
 void swap_reader_finish(struct swap_reader *reader, enum swap_status status);
 void swap_read_done(struct block_request *request);
+/* The slot is in use, and was not given back and taken since. The lock is held. */
+bool swap_slot_is_current(swap_slot_t slot, uint32_t generation);
+/* Opens an extent in place: true when it is what was written under slot and
+ * generation; sets buffer, size and compressed of the io. The lock is not held. */
+bool swap_extent_open(struct swap_io *io, uint8_t *at, struct swap_extent extent,
+                      uint32_t generation);
+/* swap_ahead.c */
+void swap_ahead_done(struct block_request *request);
 void swap_write_done(struct block_request *request);
 
 #endif

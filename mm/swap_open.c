@@ -72,6 +72,11 @@ static bool allocate_buffers(void)
         list_append(&swap.free_readers, &reader->link);
     }
     swap.buffer_bytes += SWAP_READ_COUNT * SWAP_READ_ROOM_BYTES;
+    /* Without these nothing is read ahead. */
+    for (unsigned i = 0; i < SWAP_GROUP_COUNT; i++) {
+        swap.groups[i].buffer = machine_dma_alloc(SWAP_CLUSTER_BYTES, &swap.groups[i].address);
+        swap.buffer_bytes += swap.groups[i].buffer ? SWAP_CLUSTER_BYTES : 0;
+    }
     return true;
 }
 

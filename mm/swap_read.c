@@ -51,7 +51,6 @@ static enum swap_status read_locked(struct swap_io *io, swap_slot_t slot)
     reader->generation = generation;
     io->slot = slot;
     io->tries = 0;
-    io->buffer = reader->buffer;
     struct swap_cluster *cluster = swap_cluster_of(extent);
     if (cluster)
         wait_for_cluster(reader, cluster);
@@ -110,30 +109,29 @@ void swap_read_done(struct block_request *request)
         swap_cluster_fail_open();
 }
 
-static bool still_in_use(const struct swap_reader *reader)
+bool swap_slot_is_current(swap_slot_t slot, uint32_t generation)
 {
     struct swap_extent extent;
-    uint32_t generation;
-    return swap_slots_look(&swap.slots, reader->io->slot, &extent, &generation) &&
-           generation == reader->generation;
+    uint32_t now;
+    return swap_slots_look(&swap.slots, slot, &extent, &now) && now == generation;
 }
 
-/* Opens the extent in the reader's buffer. The header comes from the disk: its
- * size is bounded before it is used, and all of it is compared or covered by
- * the tag. */
-static bool open_extent(struct swap_reader *reader)
+/* The header comes from the disk: its size is bounded before it is used, and all of it
+ * is compared or covered by the tag. */
+bool swap_extent_open(struct swap_io *io, uint8_t *at, struct swap_extent extent,
+                      uint32_t generation)
 {
-    const struct swap_extent_header *header = (const struct swap_extent_header *)reader->buffer;
-    struct swap_io *io = reader->io;
-    uint64_t nonce = swap_nonce(io->slot, reader->generation);
-    uint32_t room = reader->extent.sectors * BLOCK_SECTOR_SIZE - (uint32_t)sizeof(*header);
-    uint8_t *payload = reader->buffer + sizeof(*header);
+    const struct swap_extent_header *header = (const struct swap_extent_header *)at;
+    uint64_t nonce = swap_nonce(io->slot, generation);
+    uint32_t room = extent.sectors * BLOCK_SECTOR_SIZE - (uint32_t)sizeof(*header);
+    uint8_t *payload = at + sizeof(*header);
     if (header->nonce != nonce || header->size == 0 || header->size > room ||
         header->size > PAGE_SIZE || header->compressed > 1)
         return false;
     if (!aead_open(&swap.key, nonce, &header->size, SWAP_EXTRA_BYTES, payload, payload,
                    header->size, header->tag))
         return false;
+    io->buffer = at;
     io->size = header->size;
     io->compressed = header->compressed != 0;
     return true;
@@ -143,10 +141,11 @@ void swap_reader_finish(struct swap_reader *reader, enum swap_status status)
 {
     struct swap_io *io = reader->io;
     spin_lock(&swap.lock);
-    if (status == SWAP_OK && !still_in_use(reader))
+    if (status == SWAP_OK && !swap_slot_is_current(io->slot, reader->generation))
         status = SWAP_IO_ERROR;
     spin_unlock(&swap.lock);
-    if (status == SWAP_OK && !open_extent(reader))
+    if (status == SWAP_OK &&
+        !swap_extent_open(io, reader->buffer, reader->extent, reader->generation))
         status = SWAP_TAMPERED;
 
     spin_lock(&swap.lock);

@@ -12,6 +12,7 @@
 #include "mm/inflight.h"
 #include "mm/pagein.h"
 #include "mm/pool.h"
+#include "mm/read_ahead.h"
 #include "mm/share.h"
 #include "mm/vm.h"
 #include "mm/wait.h"
@@ -125,7 +126,10 @@ enum mm_answer touch_swap(struct leaf *leaf, struct mm_vcpu *vcpu)
     enum mm_answer answer = touch_reserve(leaf, vcpu, &frame);
     if (answer != MM_DONE)
         return answer;
-    return pagein_start(leaf, vcpu, INFLIGHT_IN_SWAP, slot, frame);
+    answer = pagein_start(leaf, vcpu, INFLIGHT_IN_SWAP, slot, frame);
+    if (entry_home(leaf->entry) == HOME_BUSY_IN)
+        read_ahead_beside(leaf);
+    return answer;
 }
 
 /* The merged frame is still there for other sharers: map it again. */

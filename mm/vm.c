@@ -15,6 +15,7 @@
 #include "mm/inflight.h"
 #include "mm/nested.h"
 #include "mm/pin.h"
+#include "mm/read_ahead.h"
 #include "mm/swap.h"
 #include "mm/wait.h"
 
@@ -212,6 +213,7 @@ static void set_up(struct mm_vm *vm, const struct mm_vm_config *config)
         vm->config.limit_pages = config->pages;
     vm->homes[HOME_ZERO] = config->pages;
     vm->target = vm->config.limit_pages;
+    vm->ahead.window = read_ahead_begin();
     vm->age_next = core_ticks() + AGE_PERIOD;
     vm->stats = (struct mm_guest_stats){ UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX,
                                          UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX };

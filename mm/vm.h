@@ -53,6 +53,15 @@ struct mm_vm {
     struct vm_pin pins[VM_PIN_MAX];
     unsigned pins_used; /* records in use, for a quick "none" */
 
+    /* Reading ahead from swap (mm/read_ahead.c); atomic. */
+    struct {
+        uint32_t window;       /* pages at once */
+        uint32_t hits, wasted; /* judged since the window last changed */
+        uint32_t unjudged;     /* read ahead, not known yet whether for use */
+        uint32_t under_way;
+        uint32_t chances; /* times that it could have been tried and was not */
+    } ahead;
+
     /* Policy and reclaim (core.step_lock). */
     uint32_t target;
     uint32_t hand;      /* reclaim's clock hand, gfn */

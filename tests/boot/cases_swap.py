@@ -46,6 +46,21 @@ def exactly_one_lost(run):
     return ended(lost[0]["name"], r"(?i)swap|read|disk")(run)
 
 
+# More than its limit, gone through in order, again and again.
+ORDER = vm("order", "workload=fill seed=1 ws=14M rounds=1 mix=100:0:0:0", memory="20M", limit="10M")
+
+
+def waited_for(least, most):
+    """Of the pages read in, so many percent were waited for by a fault of their own."""
+    def check(run):
+        pages = run.data.end["host"]["swap_pages_read"]
+        faults = run.vm("order")["faults_swap"]
+        part = 100 * faults // max(pages, 1)
+        return "" if pages > 1000 and least <= part <= most else \
+            f"{faults} faults for {pages} pages read in: {part} %, not {least} to {most}"
+    return check
+
+
 POSITIVE = lambda value: value > 0
 ZERO = lambda value: value == 0
 
@@ -74,6 +89,10 @@ CASES = [
     Case("reads that keep failing", host("32M", "swap", disk_fault="read 5 4") + TWO,
          [exactly_one_lost, host_counter("swap_read_errors", POSITIVE, "positive"),
           event("swap_error")], result="failed: .*", alike=()),
+    Case("nothing read ahead", host("48M", "swap", swap_read_ahead="off") + ORDER,
+         [verified("order"), waited_for(100, 100), host_counter("ahead_issued", ZERO, "0")]),
+    Case("pages read ahead", host("48M", "swap") + ORDER,
+         [verified("order"), waited_for(1, 40), host_counter("ahead_hit", POSITIVE, "positive")]),
     Case("writes that fail", host("32M", "swap", disk_fault="write 3 4") + TWO,
          [verified("one", "two"), host_counter("swap_write_errors", POSITIVE, "positive"),
           host_counter("swap_sectors_bad", POSITIVE, "positive")]),

@@ -79,6 +79,7 @@ struct sim_vm {
     uint32_t inflated_count;
     bool driver; /* said DRIVER_OK */
     unsigned rolls;
+    unsigned in_order;   /* random reads that follow each other still */
     unsigned over_limit; /* steps in a row */
 };
 

@@ -162,10 +162,17 @@ void sim_settle(void)
 
 /* ---- random operation ------------------------------------------------------------------ */
 
-static struct sim_op random_op(struct sim_vm *vm)
+/* What a vCPU does after `last`. Now and then a guest reads in order for a while. */
+static struct sim_op random_op(struct sim_vm *vm, uint32_t last)
 {
     struct rng *rng = &sim.rng;
-    struct sim_op op = { .kind = SIM_READ };
+    struct sim_op op = { .kind = SIM_READ, .gfn = (last + 1) % vm->config.pages };
+    if (vm->in_order == 0 && rng_below(rng, 64) == 0)
+        vm->in_order = 60;
+    if (vm->in_order > 0) {
+        vm->in_order--;
+        return op;
+    }
     /* Half of the accesses go to a fifth of the pages. */
     op.gfn =
         (uint32_t)rng_below(rng, rng_below(rng, 2) ? vm->config.pages : vm->config.pages / 5 + 1);
@@ -208,7 +215,7 @@ static void random_guest(struct sim_vm *vm)
     struct sim_vcpu *vcpu = &vm->vcpus[rng_below(&sim.rng, vm->config.vcpu_count)];
     for (uint64_t n = 1 + rng_below(&sim.rng, 6); n > 0 && !vcpu->asleep && !vm->stopped; n--) {
         if (vcpu->op.kind == SIM_NO_OP)
-            vcpu->op = random_op(vm);
+            vcpu->op = random_op(vm, vcpu->op.gfn);
         sim_vcpu_try(vcpu);
     }
 }

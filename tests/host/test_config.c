@@ -58,6 +58,7 @@ static void everything(void **state)
          "slice = 5ms\ncpus = 2\nsample = 2s\nmin_free_permille = 60\n"
          "soft_percent = 70\nhard_percent = 40\nlow_percent = 10\n"
          "idle_tax_percent = 0\npool_percent = 25\nshare_pages = 128\nlarge_pages = on\n"
+         "swap_read_ahead = 3\n"
          "disk_fault = read 3 2\ndisk_fault = write 7 1\n"
          "[ vm  web-1.x ]\n"
          "memory = 1G\nreserve = 16M\nlimit = 512M\nshares = 2000\ncpu_shares = 10\nvcpus = 3\n"
@@ -83,6 +84,7 @@ static void everything(void **state)
     assert_int_equal(host->pool_percent, 25);
     assert_int_equal(host->share_pages, 128);
     assert_true(host->large_pages);
+    assert_int_equal(host->swap_read_ahead, 3);
     assert_int_equal(host->disk_fault_count, 2);
     assert_false(host->disk_faults[0].write);
     assert_int_equal(host->disk_faults[0].first, 3);
@@ -91,8 +93,8 @@ static void everything(void **state)
     const struct config_vm *vm = &config.vms[0];
     assert_int_equal(config.vm_count, 1);
     assert_string_equal(vm->name, "web-1.x");
-    assert_int_equal(vm->line, 24);
-    assert_int_equal(vm->image_line, 33);
+    assert_int_equal(vm->line, 25);
+    assert_int_equal(vm->image_line, 34);
     assert_int_equal(vm->vcpus, 3);
     assert_int_equal(vm->memory, GIB);
     assert_int_equal(vm->reserve, 16 * MIB);
@@ -202,6 +204,8 @@ static void values_of_each_type(void **state)
     BAD_HOST("cpus = 17", "cpus: too large");
     BAD_HOST("swap = yes", "swap: neither auto nor none");
     BAD_HOST("large_pages = auto", "large_pages: neither on nor off");
+    BAD_HOST("swap_read_ahead = on", "swap_read_ahead: not a number");
+    BAD_HOST("swap_read_ahead = 15", "swap_read_ahead: too large");
     BAD_HOST("mitigations = some", "mitigations: neither auto nor off");
     BAD_HOST("tiers = share zram", "tiers: not a list");
     BAD_HOST("tiers = share none", "tiers: not a list");

@@ -43,12 +43,15 @@ static const struct scenario scenarios[] = {
     { "large", 3, 3, 2, 1100, 5400, 3000, { 1, 1, 1, 1 }, true, true, 20, 0, 0, 0, 1, 1 },
     { "large-data", 2, 3, 1, 1100, 2600, 3000, { 1, 0, 1, 1 }, true, false, 20, 0, 0, 0, 1, 0 },
     { "large-no-ad", 2, 2, 1, 1300, 2200, 2600, { 1, 1, 1, 1 }, false, true, 20, 0, 0, 0, 1, 1 },
+    { "in-order", 2, 3, 1, 240, 440, 900, { 0, 0, 0, 1 }, true, true, 10, 0, 0, 0, 0, 0 },
+    { "in-order-bad", 2, 3, 1, 240, 440, 900, { 0, 0, 1, 1 }, true, true, 5, 99, 20, 99, 0, 0 },
 };
 /* Short lives find more than one long life. */
 #define LIFE_STEPS 4000u
 #define SCENARIOS  (sizeof scenarios / sizeof scenarios[0])
 
 static uint64_t total_steps, total_accesses, total_writes, total_flushes, total_cow, total_stops;
+static uint64_t total_ahead, total_ahead_hit, total_ahead_wasted;
 static uint64_t total_made, total_split, total_coalesced, total_blocks, total_moved;
 
 static void start(const struct scenario *scenario, uint64_t seed)
@@ -75,6 +78,12 @@ static void start(const struct scenario *scenario, uint64_t seed)
         scenario->write_faults != 0 || strcmp(scenario->name, "compress-only") == 0;
 }
 
+/* Where VMs come and go often, and sometimes leave memory free, pages are read ahead. */
+static bool breathes(const struct scenario *scenario)
+{
+    return strncmp(scenario->name, "in-order", strlen("in-order")) == 0;
+}
+
 static struct sim_vm *add(const struct scenario *scenario)
 {
     struct mm_vm_config config;
@@ -98,7 +107,10 @@ static void turn_over(const struct scenario *scenario)
             sim_vm_remove(vm);
         count += vm->core != NULL;
     }
-    for (; count < scenario->vms; count++)
+    unsigned wanted = scenario->vms;
+    if (breathes(scenario))
+        wanted -= (unsigned)rng_below(&sim.rng, wanted);
+    for (; count < wanted; count++)
         add(scenario);
 }
 
@@ -120,11 +132,11 @@ static void run(const struct scenario *scenario, uint64_t steps, uint64_t seed)
         if (scenario->damage && i % 64 == 0)
             sim.disk.damage = (enum sim_damage)(1 + rng_below(&sim.rng, SIM_DAMAGE_COUNT - 1));
         sim_random_step();
-        if (rng_below(&sim.rng, 600) == 0)
+        if (rng_below(&sim.rng, breathes(scenario) ? 100 : 600) == 0)
             turn_over(scenario);
         /* Coalescing wants the state to stay high for a while; the oracle looks at
          * many times as many pages. */
-        if (scenario->large && i % 4 == 0)
+        if ((scenario->large || breathes(scenario)) && i % 4 == 0)
             SIM_CORE(mm_tick());
         if (scenario->large && i % 64 == 0)
             bring_back();
@@ -147,6 +159,9 @@ static void run(const struct scenario *scenario, uint64_t steps, uint64_t seed)
     for (unsigned i = 0; i < SIM_VM_MAX; i++)
         if (sim.vms[i].core)
             total_cow += sim_vm_counter(&sim.vms[i], MM_VM_faults_cow);
+    total_ahead += sim_host_counter(MM_HOST_ahead_issued);
+    total_ahead_hit += sim_host_counter(MM_HOST_ahead_hit);
+    total_ahead_wasted += sim_host_counter(MM_HOST_ahead_wasted);
     total_made += sim_host_counter(MM_HOST_large_made);
     total_split += sim_host_counter(MM_HOST_large_split);
     total_coalesced += sim_host_counter(MM_HOST_large_coalesced);
@@ -194,6 +209,8 @@ int main(void)
            (unsigned long long)total_steps, (unsigned long long)total_accesses,
            (unsigned long long)total_writes, (unsigned long long)total_flushes,
            (unsigned long long)total_cow, (unsigned long long)total_stops);
+    printf("figure: read ahead: %llu pages, %llu used, %llu not\n", (unsigned long long)total_ahead,
+           (unsigned long long)total_ahead_hit, (unsigned long long)total_ahead_wasted);
     printf("figure: large mappings: %llu made by a touch, %llu split, %llu coalesced; %llu blocks "
            "made whole by moving %llu pages\n",
            (unsigned long long)total_made, (unsigned long long)total_split,
