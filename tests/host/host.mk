@@ -123,11 +123,13 @@ memcheck-quick: memcheck-parts
 	@BALLAST_STEPS=3000 $(PYTHON) tests/host/run.py --result $(BUILD)/tests/memcheck.result \
 	    $(MSAN_TESTS)
 
-soak: $(BUILD)/long/tests/test_random
-	BALLAST_STEPS=$(STEPS) BALLAST_SEED=$(SEED) BALLAST_REPLAY=$(REPLAY) $<
+soak: packages
+	@$(MAKE) -s --no-print-directory $(LONG)/tests/test_random
+	BALLAST_STEPS=$(STEPS) BALLAST_SEED=$(SEED) BALLAST_REPLAY=$(REPLAY) $(LONG)/tests/test_random
 
-fail-nth: $(BUILD)/long/tests/test_fail_nth
-	BALLAST_RUNS=0 $<
+fail-nth: packages
+	@$(MAKE) -s --no-print-directory $(LONG)/tests/test_fail_nth
+	BALLAST_RUNS=0 $(LONG)/tests/test_fail_nth
 
 coverage: packages
 	@tools/install-packages clang-19 llvm-19 libclang-rt-19-dev

@@ -3,8 +3,10 @@
  *
  * BALLAST_STEPS (default 20000, over all scenarios) and BALLAST_SEED choose how
  * much and what, BALLAST_ONLY a scenario; a failure prints the seed of its life, and
- * BALLAST_REPLAY=n runs that one again.
+ * BALLAST_REPLAY=n runs that one again. Interrupted, it ends with the life it is at,
+ * and says what it did.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,7 +54,14 @@ static const struct scenario scenarios[] = {
 
 static uint64_t total_steps, total_accesses, total_writes, total_flushes, total_cow, total_stops;
 static uint64_t total_ahead, total_ahead_hit, total_ahead_wasted;
+static volatile sig_atomic_t enough;
 static uint64_t total_made, total_split, total_coalesced, total_blocks, total_moved;
+
+static void interrupted(int number)
+{
+    (void)number;
+    enough = 1;
+}
 
 static void start(const struct scenario *scenario, uint64_t seed)
 {
@@ -187,7 +196,7 @@ static void random_scenario(void **state)
     }
     uint64_t steps = support_number("BALLAST_STEPS", 20000) / SCENARIOS;
     uint64_t seed = support_number("BALLAST_SEED", 1) * 1000 + (uint64_t)(scenario - scenarios);
-    for (; steps > 0; seed += 100000) {
+    for (; steps > 0 && !enough; seed += 100000) {
         uint64_t part = steps < LIFE_STEPS ? steps : LIFE_STEPS;
         run(scenario, part, seed);
         steps -= part;
@@ -203,6 +212,8 @@ int main(void)
         if (!only || !strcmp(only, scenarios[i].name))
             tests[count++] = (struct CMUnitTest){ scenarios[i].name, random_scenario, NULL, NULL,
                                                   (void *)&scenarios[i] };
+    signal(SIGINT, interrupted);
+    signal(SIGTERM, interrupted);
     int failed = _cmocka_run_group_tests("random", tests, count, NULL, NULL);
     printf("figure: %llu steps, %llu guest accesses, %llu writes of other CPUs inside the core, "
            "%llu flushes, %llu copies on write, %llu VMs stopped after injected faults\n",
@@ -211,6 +222,8 @@ int main(void)
            (unsigned long long)total_cow, (unsigned long long)total_stops);
     printf("figure: read ahead: %llu pages, %llu used, %llu not\n", (unsigned long long)total_ahead,
            (unsigned long long)total_ahead_hit, (unsigned long long)total_ahead_wasted);
+    if (enough)
+        printf("interrupted: fewer steps than asked for\n");
     printf("figure: large mappings: %llu made by a touch, %llu split, %llu coalesced; %llu blocks "
            "made whole by moving %llu pages\n",
            (unsigned long long)total_made, (unsigned long long)total_split,
