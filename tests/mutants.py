@@ -43,7 +43,8 @@ NEEDED = 95 # per cent
 # Of the tests, these see the core; the order is the order of trying. A mutant of
 # a file named here is first shown to that file's own tests.
 TESTS = ["test_balloon", "test_states", "test_pin", "test_faults", "test_share", "test_admission",
-         "test_reclaim", "test_swapping", "test_large", "test_clean", "test_edges", "test_random"]
+         "test_reclaim", "test_swapping", "test_large", "test_clean", "test_edges", "test_random",
+         "test_read_ahead", "test_fail_nth"]
 FIRST = {"mm/entry.c": ["test_entry"], "mm/frame.c": ["test_frame"],
          "mm/frame_block.c": ["test_frame"], "mm/frame_init.c": ["test_frame"],
          "mm/large.c": ["test_large"], "mm/hash.c": ["test_hash"],
@@ -55,6 +56,8 @@ FIRST = {"mm/entry.c": ["test_entry"], "mm/frame.c": ["test_frame"],
          "mm/swap_open.c": ["test_swap_open"], "mm/clean.c": ["test_clean"],
          "mm/swap_read.c": ["test_swap", "test_swap_damage"],
          "mm/swap_write.c": ["test_swap", "test_swap_damage"],
+         "mm/swap_ahead.c": ["test_read_ahead"], "mm/read_ahead.c": ["test_read_ahead"],
+         "mm/large_room.c": ["test_large_room"], "mm/hash_bytes.c": ["test_hash", "test_pool"],
          "mm/pin.c": ["test_pin"], "mm/pagein.c": ["test_swapping"], "mm/vm.c": ["test_admission"],
          "mm/share_index.c": ["test_share"], "mm/share.c": ["test_share", "test_collisions"],
          "mm/touch.c": ["test_states", "test_share"], "mm/policy_esx.c": ["test_reclaim"],

@@ -163,6 +163,7 @@ proctype cpu(byte me)
 {
     byte p, f, old;
     bit write;
+next:
     do
     ::  atomic { flush_due[me] -> forget(me) } /* the kick arrives */
     ::  atomic {
@@ -191,6 +192,7 @@ proctype cpu(byte me)
                     content[f] = shadow[p]
                 :: else -> skip
                 fi;
+                p = 0; write = 0; f = 0;
                 goto next
             ::  else ->
                 f = NO;
@@ -198,6 +200,7 @@ proctype cpu(byte me)
                 ::  (home[p] == PRIVATE || home[p] == SHARED) && (!write || writable[p]) ->
                     cached[me * PAGES + p] = leaf[p];
                     cached_write[me * PAGES + p] = writable[p];
+                    p = 0; write = 0; f = 0;
                     goto next
                 :: else -> skip
                 fi;
@@ -288,12 +291,14 @@ leave:
         root[me] = 0;
 #else
         root[me] = 0;
-        if
-        :: flush_due[me] -> forget(me)
-        :: else -> skip
-        fi;
+        atomic {
+            if
+            :: flush_due[me] -> forget(me)
+            :: else -> skip
+            fi;
+            p = 0; write = 0; f = 0; old = 0
+        }
 #endif
-next:   atomic { p = 0; write = 0; f = 0; old = 0 }
     od
 }
 
@@ -312,9 +317,11 @@ active proctype reclaim()
         leaf[0] = NO; leaf[1] = NO;
         cached[0] = NO; cached[1] = NO; cached[2] = NO; cached[3] = NO;
     }
-    atomic { run cpu(0); run cpu(1) }
+    atomic { run cpu(0); run cpu(1); p = 0; f = 0 }
+next:
     do
     ::  atomic {
+            !locked;
             f = NO; merged = NO; value = 0;
             if
             :: p = 0
@@ -322,142 +329,155 @@ active proctype reclaim()
             :: p = 1
 #endif
             fi;
-            other = 1 - p
+            other = 1 - p;
+            lock();
+            if
+            ::  home[p] == PRIVATE -> goto out
+            ::  home[p] == SHARED -> goto shared_out
+            ::  home[p] == PRIVATE && home[other] == PRIVATE -> goto merge
+            ::  home[p] == PRIVATE && home[other] == SHARED -> goto join
+            ::  home[p] != BUSY && home[p] != BALLOON -> goto give_up
+            ::  else -> unlock(); goto reset
+            fi
         }
-        if
-        ::  /* page out: BUSY, flush, read, then stored or back */
-            atomic {
-                lock();
-                if
-                ::  home[p] == PRIVATE ->
-                    f = leaf[p];
+        /* Page out: BUSY, flush, read, then stored or back. */
+out:    atomic {
+            f = leaf[p];
 #ifdef BUG_OUT_READ_BEFORE_FLUSH
-                    value = content[f];
-#endif
-                    point(p, BUSY, NO, 0);
-                    unlock()
-                ::  home[p] == SHARED ->
-                    f = leaf[p];
-                    stored[p] = content[f];
-                    point(p, STORED, NO, 0);
-                    goto shared_out
-                :: else -> unlock(); goto next
-                fi
-            }
-#ifndef BUG_OUT_NO_FLUSH
-            flush(CPUS);
-#endif
-#ifndef BUG_OUT_READ_BEFORE_FLUSH
             value = content[f];
 #endif
-            atomic {
-                lock();
-                if
-                ::  stored[p] = value;
-                    point(p, STORED, NO, 0);
-                    give(f)
-                ::  point(p, PRIVATE, f, 1) /* the write failed */
-                fi;
-                unlock();
-                goto next
-            }
+            point(p, BUSY, NO, 0);
+            unlock()
+        }
+#ifndef BUG_OUT_NO_FLUSH
+        flush(CPUS);
+#endif
+#ifndef BUG_OUT_READ_BEFORE_FLUSH
+        value = content[f];
+#endif
+        atomic {
+            lock();
+            if
+            ::  stored[p] = value;
+                point(p, STORED, NO, 0);
+                give(f)
+            ::  point(p, PRIVATE, f, 1) /* the write failed */
+            fi;
+            goto done
+        }
 shared_out:
+        atomic {
+            f = leaf[p];
+            stored[p] = content[f];
+            point(p, STORED, NO, 0)
+        }
 #ifndef BUG_SHARED_OUT_NO_FLUSH
-            flush(CPUS);
+        flush(CPUS);
 #endif
-            atomic { drop(f); unlock(); goto next }
-        ::  /* merge two private pages, or one into a merged frame */
-            lock();
+        atomic { drop(f); goto done }
+        /* Merge two private pages. */
+merge:  atomic {
+            take(merged);
             if
-            ::  home[p] == PRIVATE && home[other] == PRIVATE ->
-                take(merged);
-                if
-                ::  merged != NO ->
+            :: merged == NO -> goto done
+            :: else -> skip
+            fi;
 #ifndef BUG_MERGE_NOT_PROTECTED
-                    writable[0] = 0;
-                    writable[1] = 0;
+            writable[0] = 0;
+            writable[1] = 0
+#endif
+        }
+#ifndef BUG_MERGE_NOT_PROTECTED
 #ifndef BUG_MERGE_COMPARE_BEFORE_FLUSH
-                    flush(CPUS);
+        flush(CPUS);
 #endif
 #endif
-                    if
-                    ::  content[leaf[0]] == content[leaf[1]] ->
-#ifdef BUG_MERGE_COMPARE_BEFORE_FLUSH
-                        flush(CPUS);
-#endif
-                        d_step {
-                            content[merged] = content[leaf[0]];
-                            kind[merged] = SHARED;
-                            owner[merged] = NO;
-#ifdef BUG_ONE_SHARER_TOO_FEW
-                            sharers[merged] = 1;
-#else
-                            sharers[merged] = 2;
-#endif
-                            f = leaf[p];
-                            value = leaf[other]
-                        }
-                        atomic {
-                            point(p, SHARED, merged, 0);
-                            point(other, SHARED, merged, 0)
-                        };
-#ifdef BUG_MERGE_FREED_BEFORE_FLUSH
-                        give(f);
-                        give(value);
-                        flush(CPUS)
-#else
-                        flush(CPUS);
-                        atomic { give(f); give(value) }
-#endif
-                    ::  else ->
-                        writable[0] = 1;
-                        writable[1] = 1;
-                        give(merged)
-                    fi
-                :: else -> skip
-                fi
-            ::  home[p] == PRIVATE && home[other] == SHARED ->
-                merged = leaf[other];
-                sharers[merged] = sharers[merged] + 1; /* held while it is compared */
-                writable[p] = 0;
-                flush(CPUS);
-                if
-                ::  content[leaf[p]] == content[merged] ->
-                    f = leaf[p];
-                    point(p, SHARED, merged, 0);
-                    flush(CPUS);
-                    give(f)
-                ::  else ->
-                    writable[p] = 1;
-                    drop(merged)
-                fi
-            :: else -> skip
-            fi;
-            unlock()
-        ::  /* the guest gives a page up: from here on it may show anything of its own */
-            lock();
-            if
-            ::  home[p] != BUSY && home[p] != BALLOON ->
-                given[p] = 1;
-                f = leaf[p];
-                value = home[p];
-                point(p, BALLOON, NO, 0);
-#ifndef BUG_GIVE_UP_NO_FLUSH
-                if
-                :: f != NO -> flush(CPUS)
-                :: else -> skip
-                fi;
-#endif
-                if
-                :: value == PRIVATE -> give(f)
-                :: value == SHARED -> drop(f)
-                :: else -> skip
-                fi;
-                d_step { shadow[p] = 0; given[p] = 0; }
-            :: else -> skip
-            fi;
-            unlock()
+        if
+        ::  content[leaf[0]] == content[leaf[1]] -> skip
+        ::  else ->
+            atomic {
+                writable[0] = 1;
+                writable[1] = 1;
+                give(merged);
+                goto done
+            }
         fi;
-next:   atomic { p = 0; other = 0; f = 0; merged = 0; value = 0 }
+#ifdef BUG_MERGE_COMPARE_BEFORE_FLUSH
+        flush(CPUS);
+#endif
+        d_step {
+            content[merged] = content[leaf[0]];
+            kind[merged] = SHARED;
+            owner[merged] = NO;
+#ifdef BUG_ONE_SHARER_TOO_FEW
+            sharers[merged] = 1;
+#else
+            sharers[merged] = 2;
+#endif
+            f = leaf[p];
+            value = leaf[other]
+        }
+        atomic {
+            point(p, SHARED, merged, 0);
+            point(other, SHARED, merged, 0)
+        };
+#ifdef BUG_MERGE_FREED_BEFORE_FLUSH
+        give(f);
+        give(value);
+        flush(CPUS);
+        goto done;
+#else
+        flush(CPUS);
+        atomic { give(f); give(value); goto done }
+#endif
+        /* One joins a merged frame, which is held while it is compared. */
+join:   atomic {
+            merged = leaf[other];
+            sharers[merged] = sharers[merged] + 1;
+            writable[p] = 0
+        }
+        flush(CPUS);
+        if
+        ::  content[leaf[p]] == content[merged] ->
+            atomic {
+                f = leaf[p];
+                point(p, SHARED, merged, 0)
+            }
+            flush(CPUS);
+            atomic { give(f); goto done }
+        ::  else ->
+            atomic {
+                writable[p] = 1;
+                drop(merged);
+                goto done
+            }
+        fi;
+        /* The guest gives a page up: from here on it may show anything of its own. */
+give_up:
+        atomic {
+            given[p] = 1;
+            f = leaf[p];
+            value = home[p];
+            point(p, BALLOON, NO, 0)
+        }
+#ifndef BUG_GIVE_UP_NO_FLUSH
+        if
+        :: f != NO -> flush(CPUS)
+        :: else -> skip
+        fi;
+#endif
+        atomic {
+            if
+            :: value == PRIVATE -> give(f)
+            :: value == SHARED -> drop(f)
+            :: else -> skip
+            fi;
+            shadow[p] = 0;
+            given[p] = 0
+        }
+done:   atomic {
+            unlock();
+reset:      p = 0; other = 0; f = 0; merged = 0; value = 0
+        }
     od
 }
