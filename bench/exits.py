@@ -42,6 +42,7 @@ tiers = share compress swap
 seed = 1
 duration = 300s
 share_pages = 32
+large_pages = off
 mitigations = {mitigations}
 
 [vm exits]

@@ -66,6 +66,7 @@ void config_host_default(struct config_host *host)
         .pool_percent = 50,
         .share_pages = 64,
         .swap_read_ahead = 8,
+        .large_pages = true,
     };
 }
 

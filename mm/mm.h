@@ -48,7 +48,7 @@ struct mm_config {
     unsigned max_physical_bits;        /* of this machine (CPUID 80000008h), for L1TF encoding */
     bool accessed_dirty;               /* the nested tables have A/D bits */
     unsigned swap_read_ahead;          /* pages read ahead at once at most; 0: none */
-    bool large_pages;                  /* 2 MiB mappings where memory is plenty (mm/large.h) */
+    bool large_pages;                  /* 2 MiB mappings where memory is plenty; not by default */
     bool large_execute;                /* guests may execute from them */
     bool discreet;                     /* faults on the pool leave nothing foreign in the L1D */
     const struct entry_format *format; /* of the nested tables (mm/entry.h); copied; NULL: EPT's */

@@ -35,6 +35,6 @@ def within_goals(run):
     return ""
 
 
-CONFIG = host("64M", "share", share_pages=32) + vm("exits", memory="20M", image=GUEST)
+CONFIG = host("64M", "share", share_pages=32, large_pages="off") + vm("exits", memory="20M", image=GUEST)
 
 CASES = [Case("what an exit costs", CONFIG, [within_goals], image=["--hypervisor", RELEASE])]

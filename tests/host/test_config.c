@@ -57,7 +57,7 @@ static void everything(void **state)
          "tiers = swap share\r\n"
          "slice = 5ms\ncpus = 2\nsample = 2s\nmin_free_permille = 60\n"
          "soft_percent = 70\nhard_percent = 40\nlow_percent = 10\n"
-         "idle_tax_percent = 0\npool_percent = 25\nshare_pages = 128\nlarge_pages = on\n"
+         "idle_tax_percent = 0\npool_percent = 25\nshare_pages = 128\nlarge_pages = off\n"
          "swap_read_ahead = 3\n"
          "disk_fault = read 3 2\ndisk_fault = write 7 1\n"
          "[ vm  web-1.x ]\n"
@@ -83,7 +83,7 @@ static void everything(void **state)
     assert_int_equal(host->idle_tax_percent, 0);
     assert_int_equal(host->pool_percent, 25);
     assert_int_equal(host->share_pages, 128);
-    assert_true(host->large_pages);
+    assert_false(host->large_pages);
     assert_int_equal(host->swap_read_ahead, 3);
     assert_int_equal(host->disk_fault_count, 2);
     assert_false(host->disk_faults[0].write);
@@ -123,6 +123,7 @@ static void defaults(void **state)
     assert_int_equal(host->hard_percent, 32);
     assert_int_equal(host->low_percent, 16);
     assert_int_equal(host->idle_tax_percent, 75);
+    assert_true(host->large_pages);
     const struct config_vm *vm = &config.vms[0];
     assert_int_equal(vm->reserve, 0);
     assert_int_equal(vm->limit, 64 * MIB);
