@@ -96,6 +96,5 @@ void frame_block_open(void)
 
 bool frame_block_is_closed(pfn_t number)
 {
-    const struct frame *frame = frame_at(number);
-    return frame && frame_index_is_closed((uint32_t)(frame - frame_state.frames));
+    return frame_index_is_closed((uint32_t)(frame_at(number) - frame_state.frames));
 }

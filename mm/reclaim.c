@@ -355,7 +355,7 @@ static bool limit_is_dry(void)
 {
     for (unsigned i = 0; i < vm_live_count() && atomic_get(core.limit_waiters) > 0; i++) {
         struct mm_vm *vm = vm_live(i);
-        if (!vm_is_stopped(vm) && atomic_get(vm->limit_waiter) && (!can_page_out() || is_dry(vm)))
+        if (!vm_is_stopped(vm) && atomic_get(vm->limit_waiter) && is_dry(vm))
             return true;
     }
     return false;

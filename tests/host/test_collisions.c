@@ -202,14 +202,19 @@ static void most_sharers(void **state)
     assert_true(pfn_is_none(share_index_find(frame->shared.hash, 4, PFN_NONE).frame));
     frame->shared.count = 2;
     /* A merged frame comes before a page that is equal, too. */
-    pfn_t equal = frame_alloc(FRAME_PRIVATE, FRAME_ORDINARY);
-    frame_at(equal)->tag = one->core->id;
-    frame_at(equal)->private.hash = frame->shared.hash;
-    assert_true(share_index_insert(equal));
+    pfn_t equal[2];
+    for (unsigned i = 0; i < 2; i++) {
+        equal[i] = frame_alloc(FRAME_PRIVATE, FRAME_ORDINARY);
+        frame_at(equal[i])->tag = one->core->id;
+        frame_at(equal[i])->private.hash = frame->shared.hash;
+        assert_true(share_index_insert(equal[i]));
+    }
     struct share_found found = share_index_find(frame->shared.hash, 4, PFN_NONE);
     assert_true(found.merged && found.frame.v == merged.v);
-    share_forget(equal);
-    frame_free(equal);
+    for (unsigned i = 0; i < 2; i++) {
+        share_forget(equal[i]);
+        frame_free(equal[i]);
+    }
     assert_false(share_frame_drop(merged));
     /* Who had left and comes back gets a copy of its own. */
     struct pageout batch = { .vm = one->core };

@@ -148,6 +148,8 @@ static void latest_moves(void **state)
     sim_settings_default(&settings, 74);
     sim_start(&settings);
     struct sim_vm *vm = sim_vm_simple(200);
+    assert_string_equal(mm_vm_name(vm->core), "vm0");
+    assert_int_equal(mm_vm_pages(vm->core), 200);
     for (uint32_t g = 0; g < 10; g++)
         sim_write(vm, g, SIM_NOISE, g);
     assert_int_equal(home_trace_get(moves), 10);

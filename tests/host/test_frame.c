@@ -181,6 +181,18 @@ static void blocks(void **state)
     };
     assert_true(frame_init(regions, 2));
     uint32_t managed = frame_managed_count();
+    /* A block that only a part of is there, or is general, counts as none. */
+    unsigned whole = 0;
+    for (uint32_t block = 0; block < frame_block_count(); block++)
+        if (frame_block_free(block) > 0) {
+            uint32_t first = frame_block_first(block);
+            assert_int_equal(frame_number_of(first).v % FRAME_BLOCK, 0);
+            assert_int_equal(frame_number_of(first + FRAME_BLOCK - 1).v,
+                             frame_number_of(first).v + FRAME_BLOCK - 1);
+            assert_true(first + FRAME_BLOCK <= frame_state.share_start);
+            whole++;
+        }
+    assert_in_range(whole, 3, 7);
     pfn_t taken[8];
     unsigned count = 0;
     for (; count < 8; count++) {

@@ -245,13 +245,31 @@ static void test_uniform(void **state)
     assert_true(word == 0);
 }
 
+/* Before the processor was asked what it has, and on one that lacks it. */
+static void without_the_multiplier(void **state)
+{
+    (void)state;
+    static uint8_t bytes[PAGE_SIZE];
+    for (unsigned i = 0; i < PAGE_SIZE; i++)
+        bytes[i] = (uint8_t)(i * i >> 3);
+    uint32_t before = hash_bytes(bytes, 1000);
+    assert_int_equal(before, hash_bytes_plain(bytes, 1000));
+    hash_bytes_choose();
+    assert_int_equal(before, hash_bytes(bytes, 1000));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_keyed),         cmocka_unit_test(test_every_bit_counts),
-        cmocka_unit_test(test_length_counts), cmocka_unit_test(test_spread),
-        cmocka_unit_test(test_uniform),       cmocka_unit_test(test_both_ways_agree),
-        cmocka_unit_test(test_strength),      cmocka_unit_test(test_forget),
+        cmocka_unit_test(without_the_multiplier),
+        cmocka_unit_test(test_keyed),
+        cmocka_unit_test(test_every_bit_counts),
+        cmocka_unit_test(test_length_counts),
+        cmocka_unit_test(test_spread),
+        cmocka_unit_test(test_uniform),
+        cmocka_unit_test(test_both_ways_agree),
+        cmocka_unit_test(test_strength),
+        cmocka_unit_test(test_forget),
     };
     return cmocka_run_group_tests_name("hash", tests, set_up, NULL);
 }

@@ -163,7 +163,9 @@ static void a_check_that_fits(void **state)
     struct pool_header *header = header_of(places[whole]);
     memset(header + 1, 0xff, pool_header_size(header));
     header->check = hash_bytes(&header->gfn, POOL_CHECKED_BYTES + pool_header_size(header));
+    uint32_t size;
     assert_int_equal(pool_load(places[whole], owner_of(whole), got), POOL_DAMAGED);
+    assert_int_equal(pool_take(places[whole], owner_of(whole), got, &size), POOL_DAMAGED);
     all_but(whole);
     drop(whole); /* the books are right */
     assert_int_equal(lost(), 0);
@@ -249,6 +251,22 @@ static void compaction_beside_damage(void **state)
     compaction_goes_on(true);
 }
 
+/* What is no frame of the pool's, or its newest, or one with damage is not emptied. */
+static void frames_that_stay(void **state)
+{
+    (void)state;
+    pfn_t other = frame_alloc(FRAME_BOOK, FRAME_RECLAIM);
+    uint32_t frames = pool.log.frames;
+    assert_false(pool_empty(other, 100));
+    assert_false(pool_empty(pfn(pool.log.newest), 100));
+    frame_at(pfn(pool.log.oldest))->flags |= POOL_FRAME_DAMAGED;
+    assert_false(pool_empty(pfn(pool.log.oldest), 100));
+    assert_int_equal(pool.log.frames, frames);
+    frame_at(pfn(pool.log.oldest))->flags &= (uint8_t)~POOL_FRAME_DAMAGED;
+    assert_true(pool_empty(pfn(pool.log.oldest), 100));
+    all_but(OBJECTS);
+}
+
 static void one_compaction_at_a_time(void **state)
 {
     (void)state;
@@ -285,6 +303,14 @@ static void audits(void **state)
     assert_int_equal(visits, OBJECTS);
     assert_false(is_sound(5));
     assert_int_equal(visits, 5);
+    /* An object that ends elsewhere than the next frame says. */
+    uint32_t odd = 20;
+    while (!straddles(odd))
+        odd++;
+    struct pool_header before_it = say(places[odd], owner_of(odd), 3000);
+    assert_false(is_sound(0));
+    *header_of(places[odd]) = before_it;
+    assert_true(is_sound(0));
     /* A frame in which nothing lives, and that nobody holds. */
     uint32_t frame = pool_log_place(places[40]).frame;
     pool.log.held = frame;
@@ -395,13 +421,14 @@ static void lies(void **state)
     start_core(2);
     page_out(one, HOME_PRIVATE);
     page_out(two, HOME_PRIVATE);
-    uint32_t page = page_in_pool(one, 3), other = page_in_pool(one, 9);
+    uint32_t page = page_in_pool(one, 3), other = 149;
+    while (homes_of(one, other) != HOME_POOL)
+        other--;
     uint64_t entry = entry_of(one, page).v, named = entry_of(one, other).v;
     pool_location_t place = place_of(one, page);
-    const struct pool_owner wrong[] = { { 60, page },
-                                        { one->core->id, 1200 },
-                                        { one->core->id, 600 }, /* its range has no table */
-                                        { one->core->id, other } };
+    const struct pool_owner wrong[] = {
+        { one->core->id, other }, { 60, page }, { one->core->id, 1200 }, { one->core->id, 600 }
+    }; /* its range has no table */
     for (unsigned i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         uint32_t size = pool_header_size(header_of(place));
         struct pool_header kept = say(place, wrong[i], size);
@@ -516,6 +543,7 @@ int main(void)
         cmocka_unit_test(compaction_beside_damage),
         cmocka_unit_test(one_compaction_at_a_time),
         ON_POOL(audits),
+        ON_POOL(frames_that_stay),
         cmocka_unit_test(lies),
         cmocka_unit_test(damaged_on_the_way_out),
         cmocka_unit_test(damaged_on_the_way_in),

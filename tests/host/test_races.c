@@ -216,6 +216,18 @@ static void page_given_away(uint32_t a, uint32_t b)
     other_inflates(one, a);
 }
 
+static int partner_pin;
+
+static void partner_pinned(uint32_t a, uint32_t b)
+{
+    unsigned here = sim.cpu;
+    (void)a;
+    sim.cpu = !here;
+    partner_pin = sim_pin(one, NULL, b, false);
+    assert_true(partner_pin >= 0);
+    sim.cpu = here;
+}
+
 /* Another page takes the frame before the partner comes back, in another one. */
 static void partner_in_another_frame(uint32_t a, uint32_t b)
 {
@@ -262,6 +274,8 @@ static void the_pair_changes(void (*act)(uint32_t, uint32_t), uint32_t first, ui
     assert_null(before_pair);
     assert_int_equal(sim_host_counter(MM_HOST_share_gone), 1);
     assert_int_equal(sim_host_counter(MM_HOST_share_merged), 0);
+    if (act == partner_pinned)
+        sim_unpin(one, partner_pin);
     sim_oracle(true);
     sim_verify(one);
     sim_stop();
@@ -272,6 +286,7 @@ static void pairs_that_change(void **state)
     (void)state;
     the_pair_changes(partner_given_away, 1, 700);
     the_pair_changes(page_given_away, 1, 700);
+    the_pair_changes(partner_pinned, 1, 700);
     the_pair_changes(partner_in_another_frame, 1, 700);
     the_pair_changes(range_of_the_partner_gone, 1, 700);
     the_pair_changes(range_of_the_page_gone, 1, 700);
