@@ -240,8 +240,6 @@ static void empty(void)
 
 bool large_room_step(void)
 {
-    if (large_room_is_resting())
-        return false;
     if (room.block == NONE)
         search();
     else

@@ -26,7 +26,8 @@ void large_room_init(void);
 /* No block could be made lately: nobody should wait for one. */
 bool large_room_is_resting(void);
 
-/* One bounded step for a range that waits; true when a block is whole. */
+/* One bounded step for a range that waits, unless it is resting; true when a block is
+ * whole. */
 bool large_room_step(void);
 
 /* Nobody waits any more, or memory is not calm. */
