@@ -24,7 +24,7 @@ struct bank {
 };
 
 struct frame_state {
-    /* Read by every allocation, written at boot; plenty when it changes. */
+    /* Read by every allocation, written at boot; plenty and closed when they change. */
     struct bank main; /* the largest one, looked at first */
     struct bank banks[BANK_MAX];
     unsigned bank_count;
@@ -35,6 +35,8 @@ struct frame_state {
     uint32_t plenty_from;
     bool plenty;
     bool booting; /* lists are still being made */
+    /* The closed block (mm/large_room.c): its first index, and FRAME_BLOCK or 0. */
+    uint32_t closed_first, closed_count;
     /* Under the lock. */
     struct spinlock lock __attribute__((aligned(64)));
     uint32_t lists[2];                /* first free index: general, share region */
@@ -42,8 +44,6 @@ struct frame_state {
     uint32_t kinds[FRAME_KIND_COUNT]; /* but for what the caches' kinds add */
     uint32_t books_next, books_end;   /* indices */
     uint32_t block_hint;              /* where the search for a block begins */
-    /* The closed block; frame_free() reads them without the lock. */
-    uint32_t closed_first, closed_count;
     struct rng rng;
 };
 extern struct frame_state frame_state;
