@@ -73,7 +73,9 @@ $(HOST_LIBRARY): $(HOST_OBJECTS)
 $(BUILD)/tests/test_nonces: HOST_LIBS += -Wl,--wrap=aead_seal
 
 # What another CPU does just before.
-$(BUILD)/tests/test_races: HOST_LIBS += -Wl,--wrap=nested_lock_pair,--wrap=counted_forget_frame,--wrap=balloon_can_help
+$(BUILD)/tests/test_races: HOST_LIBS += -Wl,--wrap=nested_lock_pair,--wrap=balloon_can_help \
+    -Wl,--wrap=counted_forget_frame
+$(BUILD)/tests/test_large_edges: HOST_LIBS += -Wl,--wrap=nested_table_make,--wrap=large_room_step
 
 # Frames are refused between the callers and the allocator.
 $(BUILD)/tests/test_fail_nth: HOST_LIBS += -Wl,--wrap=frame_alloc,--wrap=frame_alloc_shared
