@@ -35,9 +35,9 @@
 /* No block is shorter: a match as long as the page has 16 bytes of length. */
 #define BLOCK_MIN 26u
 
-/* What a probe finds: so many equal bytes. */
-#define FOUND     6u
-#define SIX_BYTES 0xffffffffffffull
+/* What a probe finds: so many equal bytes, and the bits of a word behind them. */
+#define FOUND  6u
+#define BEHIND (64u - 8u * FOUND)
 
 #define TABLE_BITS 12u
 static_assert((sizeof(uint16_t) << TABLE_BITS) == CODEC_WORK_BYTES, "the table is the work area");
@@ -50,21 +50,21 @@ static_assert((sizeof(uint16_t) << TABLE_BITS) == CODEC_WORK_BYTES, "the table i
 #define SHORT_MATCH 12u
 #define LATER       3u
 
-/* Up to here a match may be found without checks: what is loaded then lies within
- * two times eight bytes behind the six, and a length up to there is inside the page. */
+/* Up to here a match needs no checks: all that is loaded around it lies in the page,
+ * and a length found at once ends where a match may. */
 #define FAST_LAST (PAGE_SIZE - 32u)
+static_assert(FAST_LAST + FOUND + 16 <= MATCH_END && FAST_LAST + LATER <= LAST_START, "lengths");
+static_assert(FAST_LAST + SHORT_MATCH + LATER + 2 <= PAGE_SIZE && SHORT_MATCH >= FOUND, "loads");
 /* A search that starts before this one ends its steps of one byte before the other. */
 #define FAST_STOP (FAST_LAST - 4u * TURNS_BY_ONE)
-static_assert(FAST_LAST + FOUND + 16 <= MATCH_END, "found lengths need no check");
-static_assert(SHORT_MATCH >= FOUND && FOUND + 16 >= SHORT_MATCH + LATER + 2, "nor do later ones");
 
 /* Room for the common sequence: token, 16 bytes copied for up to 14 literals,
  * distance, and a byte for the match's length. */
 #define COMMON_ROOM (1u + 16u + 2u + 1u)
 #define LONG_COPY   128u /* more literals than that are memcpy()'s */
 
-/* Where a page is judged when long blocks are refused (at the first match that ends
- * there or later), and what part of it must be saved by then: see is_hopeless(). */
+/* Where a page is judged when long blocks are refused, and what part of it must be
+ * saved by then: see is_hopeless(). */
 static const struct {
     uint32_t at, saved;
 } judgements[] = { { 768, 16 }, { 2048, 8 } };
@@ -86,6 +86,11 @@ struct match {
     size_t at, from, end;
 };
 
+static inline struct match longer_by(struct match m, size_t back)
+{
+    return (struct match){ m.at - back, m.from - back, m.end };
+}
+
 static inline uint64_t load64(const uint8_t *p)
 {
     uint64_t v;
@@ -103,7 +108,7 @@ static inline void copy8(uint8_t *to, const uint8_t *from)
  * the golden ratio, whose shift drops the bytes behind them. */
 static inline size_t hash_of(uint64_t word)
 {
-    return (size_t)((word * (11400714819323198485ull << 16)) >> (64u - TABLE_BITS));
+    return (size_t)((word * (11400714819323198485ull << BEHIND)) >> (64u - TABLE_BITS));
 }
 
 /* Notes the position; where its hash was last seen. */
@@ -228,29 +233,26 @@ static inline size_t match_end(const uint8_t *page, size_t a, size_t b)
     return long_match_end(page, a + 16, b + 16);
 }
 
-/* The match with what is equal before it, at most from the anchor on. */
-static __attribute__((noinline)) struct match long_backward(const uint8_t *page, size_t anchor,
-                                                            struct match m)
+/* Equal bytes before `at` and `from`, at most to the anchor. */
+static __attribute__((noinline)) size_t long_backward(const uint8_t *page, size_t anchor, size_t at,
+                                                      size_t from)
 {
-    while (m.at > anchor && m.from > 0 && page[m.at - 1] == page[m.from - 1]) {
-        m.at--;
-        m.from--;
-    }
-    return m;
+    size_t count = 0;
+    while (at - count > anchor && from > count && page[at - count - 1] == page[from - count - 1])
+        count++;
+    return count;
 }
 
 /* The same; up to six bytes without a loop. */
-static inline struct match backward(const uint8_t *page, size_t anchor, struct match m)
+static inline size_t backward(const uint8_t *page, size_t anchor, size_t at, size_t from)
 {
-    if (__builtin_expect(m.from < 8, 0))
-        return long_backward(page, anchor, m);
+    if (__builtin_expect(from < 8, 0))
+        return long_backward(page, anchor, at, from);
     /* The bytes next to both come first when swapped. Seven: there may be more. */
-    uint64_t difference = __builtin_bswap64(load64(page + m.at - 8) ^ load64(page + m.from - 8));
-    size_t equal = (unsigned)__builtin_ctzll(difference | 1ull << 63) >> 3, room = m.at - anchor;
+    uint64_t difference = __builtin_bswap64(load64(page + at - 8) ^ load64(page + from - 8));
+    size_t equal = (unsigned)__builtin_ctzll(difference | 1ull << 63) >> 3, room = at - anchor;
     size_t count = equal < room ? equal : room;
-    if (__builtin_expect(count == 7, 0))
-        return long_backward(page, anchor, m);
-    return (struct match){ m.at - count, m.from - count, m.end };
+    return __builtin_expect(count == 7, 0) ? long_backward(page, anchor, at, from) : count;
 }
 
 /* ---- searching ---------------------------------------------------------------------------- */
@@ -260,7 +262,7 @@ static inline bool probe(const uint8_t *page, uint16_t *table, size_t position, 
 {
     uint64_t word = load64(page + position);
     *before = note(table, word, position);
-    return ((load64(page + *before) ^ word) & SIX_BYTES) == 0;
+    return ((load64(page + *before) ^ word) << BEHIND) == 0;
 }
 
 /* By steps of one byte; 0: nothing found. */
@@ -317,7 +319,7 @@ static inline struct match prefer_later(const uint8_t *page, uint16_t *table, st
  */
 static __attribute__((noinline)) bool encode_until(struct encoder *e, size_t stop)
 {
-    /* Copies: what is stored into table and block could be a part of *e, for a compiler. */
+    /* Copies: for a compiler what is stored into table and block could be *e. */
     const uint8_t *page = e->page;
     uint16_t *table = e->table;
     uint8_t *out = e->out;
@@ -329,7 +331,9 @@ static __attribute__((noinline)) bool encode_until(struct encoder *e, size_t sto
             /* With more literals than these the block would be too long. */
             size_t give_up = (size_t)(e->end - out) + anchor;
             size_t last = give_up < FAST_LAST ? give_up : FAST_LAST;
-            m.at = find_far(page, table, at + 4 * TURNS_BY_ONE, last, &m.from);
+            size_t from; /* m with its address taken would live in memory */
+            m.at = find_far(page, table, at + 4 * TURNS_BY_ONE, last, &from);
+            m.from = from;
             if (m.at == 0) {
                 if (last < FAST_LAST)
                     return false;
@@ -339,7 +343,7 @@ static __attribute__((noinline)) bool encode_until(struct encoder *e, size_t sto
         }
         m.end = match_end(page, m.at + FOUND, m.from + FOUND);
         m = prefer_later(page, table, m);
-        out = put_common(e, out, anchor, backward(page, anchor, m));
+        out = put_common(e, out, anchor, longer_by(m, backward(page, anchor, m.at, m.from)));
         if (!out)
             return false;
         at = anchor = m.end;
@@ -360,7 +364,8 @@ static bool encode_rest(struct encoder *e)
         if (!probe(e->page, e->table, m.at, &m.from))
             continue;
         m.end = long_match_end(e->page, m.at, m.from);
-        e->out = put_sequence(e, e->out, e->anchor, long_backward(e->page, e->anchor, m));
+        m = longer_by(m, long_backward(e->page, e->anchor, m.at, m.from));
+        e->out = put_sequence(e, e->out, e->anchor, m);
         if (!e->out)
             return false;
         e->at = e->anchor = m.end;
