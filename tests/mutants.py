@@ -7,12 +7,15 @@ to notice first, until one fails. A change that no test notices has survived; th
 table then has to say why. Exit status 0 when at least 95 % of all changes are
 noticed and each of the others is explained.
 
-    tests/mutants.py [--only TEXT] [--part FIRST-LAST] [--jobs N] [--keep] [--result FILE]
+    tests/mutants.py [--only TEXT] [--part FIRST-LAST] [--near] [--jobs N] [--keep]
+                     [--result FILE]
     tests/mutants.py --check
 
---part takes so many of the table, counted from 1: a long run in parts. --check
-only asks whether each change of the table fits the sources as they are; one that
-does not is an error here and in a run.
+--part takes so many of the table, counted from 1: a long run in parts. --near
+tries each only with the tests named in it or for its file: what they let through
+is for a run without it to judge. --check only asks whether each change of the
+table fits the sources as they are; one that does not is an error here and in a
+run.
 
 A mutant in the table is
 
@@ -58,6 +61,10 @@ FIRST = {"mm/entry.c": ["test_entry"], "mm/frame.c": ["test_frame"],
          "mm/swap_write.c": ["test_swap", "test_swap_damage"],
          "mm/swap_ahead.c": ["test_read_ahead"], "mm/read_ahead.c": ["test_read_ahead"],
          "mm/large_room.c": ["test_large_room"], "mm/hash_bytes.c": ["test_hash", "test_pool"],
+         "mm/balloon.c": ["test_balloon", "test_reclaim"], "mm/floor.c": ["test_faults"],
+         "mm/pageout.c": ["test_states", "test_swapping", "test_reclaim"],
+         "mm/inflight.c": ["test_edges", "test_swapping"], "mm/wait.c": ["test_faults"],
+         "mm/counted.c": ["test_states", "test_share"], "mm/nested.c": ["test_faults"],
          "mm/pin.c": ["test_pin"], "mm/pagein.c": ["test_swapping"], "mm/vm.c": ["test_admission"],
          "mm/share_index.c": ["test_share"], "mm/share.c": ["test_share", "test_collisions"],
          "mm/touch.c": ["test_states", "test_share"], "mm/policy_esx.c": ["test_reclaim"],
@@ -156,15 +163,19 @@ def run_test(tree, test, timeout):
     return "time" if late else status, output.decode(errors="replace")
 
 
-def order_of(mutant, tests):
+def order_of(mutant, tests, near):
+    """Without any test of its own, a mutant has them all."""
+    own = mutant["first"] + FIRST.get(mutant["file"], [])
+    if near and own:
+        return own
     order = []
-    for test in mutant["first"] + FIRST.get(mutant["file"], []) + tests:
+    for test in own + tests:
         if test not in order:
             order.append(test)
     return order
 
 
-def judge(mutant, tree, tests, usual):
+def judge(mutant, tree, tests, usual, near):
     path = os.path.join(tree, mutant["file"])
     if not os.path.exists(path):
         return "does not apply: no such file"
@@ -176,7 +187,7 @@ def judge(mutant, tree, tests, usual):
     try:
         with open(path, "w") as file:
             file.write(changed)
-        for test in order_of(mutant, tests):
+        for test in order_of(mutant, tests, near):
             status, output = build(tree, [test])
             if status != 0:
                 return "does not build: " + output[-300:]
@@ -261,6 +272,7 @@ def main():
     parser.add_argument("--only", default="", help="mutants whose file or text contains this")
     parser.add_argument("--part", default="1-9999", help="FIRST-LAST, counted from 1")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--near", action="store_true", help="only the tests near the change")
     parser.add_argument("--check", action="store_true", help="only: does each change fit?")
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--result")
@@ -288,7 +300,7 @@ def main():
     def one(mutant):
         tree, started = trees.get(), time.monotonic()
         try:
-            verdict = judge(mutant, tree, tests, usual)
+            verdict = judge(mutant, tree, tests, usual, arguments.near)
         finally:
             trees.put(tree)
         print("%-22s %-66s %s (%.0f s)" % (mutant["file"], mutant["what"], verdict,

@@ -137,7 +137,7 @@ coverage: packages
 	@tools/install-packages clang-19 llvm-19 libclang-rt-19-dev
 	@$(PYTHON) tests/coverage.py
 
-mutants:
+mutants: packages
 	@$(PYTHON) tests/mutants.py
 
 # It runs the example against both libraries (mm/mm.mk).
