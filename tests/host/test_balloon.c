@@ -183,6 +183,16 @@ static void working_driver(void **state)
     assert_true(sim_host_counter(MM_HOST_freed_balloon) > 0);
     sim_verify(vm);
     sim_verify(other);
+    /* Memory is plenty again: the guest gets all of it back. */
+    assert_true(vm->inflated_count > 0);
+    sim_vm_remove(other);
+    for (unsigned i = 0; i < 2000 && vm->inflated_count > 0; i++) {
+        sim_balloon_work(vm, 4);
+        sim_run(8);
+    }
+    assert_int_equal(mm_balloon_target(vm->core), 0);
+    assert_int_equal(vm->inflated_count, 0);
+    sim_oracle(true);
     sim_stop();
 }
 
