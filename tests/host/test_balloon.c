@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "mm/balloon.h"
 #include "tests/host/homes.h"
 
 static struct sim_vm *vm;
@@ -49,6 +50,8 @@ static void twice(void **state)
     assert_int_equal(sim_vm_counter(vm, MM_VM_balloon_done_already), 3);
     assert_int_equal(sim_vm_counter(vm, MM_VM_inflated), 1);
     assert_int_equal(sim_vm_counter(vm, MM_VM_deflated), 1);
+    assert_int_equal(sim_host_counter(MM_HOST_freed_balloon), 1);
+    assert_int_equal(sim_host_counter(MM_HOST_taken_balloon), 1);
     sim_verify(vm);
     sim_oracle(true);
     sim_stop();
@@ -213,7 +216,10 @@ static void stuck_driver(void **state)
     for (uint32_t g = 0; g < 400; g++) {
         sim_write(other, g, SIM_NOISE, 5000 + g);
         sim_run(20);
-        stuck |= sim_vm_counter(vm, MM_VM_balloon_state) == MM_DRIVER_STUCK;
+        if (sim_vm_counter(vm, MM_VM_balloon_state) != MM_DRIVER_STUCK)
+            continue;
+        stuck = true;
+        assert_false(balloon_can_help());
     }
     assert_true(stuck);
     assert_true(sim.events[MM_EVENT_BALLOON] > 0);
@@ -222,6 +228,39 @@ static void stuck_driver(void **state)
     sim_oracle(true);
     sim_verify(vm);
     sim_verify(other);
+    sim_stop();
+}
+
+/* One page in most of the time it has is slow, not stuck. */
+static void slow_driver(void **state)
+{
+    (void)state;
+    struct sim_settings settings;
+    sim_settings_default(&settings, 45);
+    settings.frames = 700;
+    settings.disk_pages = 0;
+    settings.interleave = 0;
+    memset(settings.core.tiers, 0, sizeof settings.core.tiers);
+    settings.core.tiers[MM_TIER_BALLOON] = true;
+    sim_start(&settings);
+    vm = sim_vm_simple(300);
+    struct sim_vm *greedy = sim_vm_greedy(600);
+    for (uint32_t g = 0; g < 300; g++)
+        sim_write(vm, g, SIM_NOISE, g);
+    mm_balloon_driver(vm->core, true, false, 0);
+    for (uint32_t g = 0; g < 600 && mm_host_state() < MM_SOFT; g++) {
+        sim_write(greedy, g, SIM_NOISE, g);
+        sim_pump();
+    }
+    for (uint32_t page = 0; page < 12; page++) {
+        sim_run(320); /* 80 ticks */
+        assert_true(mm_balloon_target(vm->core) > page + 1);
+        assert_int_not_equal(sim_vm_counter(vm, MM_VM_balloon_state), MM_DRIVER_STUCK);
+        assert_int_equal(sim_inflate(vm, page), MM_BALLOON_OK);
+    }
+    sim_run(800);
+    assert_int_equal(sim_vm_counter(vm, MM_VM_balloon_state), MM_DRIVER_STUCK);
+    sim_oracle(true);
     sim_stop();
 }
 
@@ -319,17 +358,12 @@ static void how_much_is_asked_for(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(out_of_range),
-        cmocka_unit_test(twice),
-        cmocka_unit_test(touched_again),
-        cmocka_unit_test(shared_page),
-        cmocka_unit_test(storm),
-        cmocka_unit_test(lying_driver),
-        cmocka_unit_test(working_driver),
-        cmocka_unit_test(stuck_driver),
-        cmocka_unit_test(reset),
-        cmocka_unit_test(no_device),
-        cmocka_unit_test(how_much_is_asked_for),
+        cmocka_unit_test(out_of_range),   cmocka_unit_test(twice),
+        cmocka_unit_test(touched_again),  cmocka_unit_test(shared_page),
+        cmocka_unit_test(storm),          cmocka_unit_test(lying_driver),
+        cmocka_unit_test(working_driver), cmocka_unit_test(stuck_driver),
+        cmocka_unit_test(slow_driver),    cmocka_unit_test(reset),
+        cmocka_unit_test(no_device),      cmocka_unit_test(how_much_is_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
