@@ -6,6 +6,7 @@
 
 #include "mm/large.h"
 #include "mm/nested.h"
+#include "mm/swap_area.h"
 #include "tests/host/ranges.h"
 
 #define FRAMES     3600u /* with four blocks of which all frames are in the general region */
@@ -358,6 +359,25 @@ static void clean_slots_move_without_dirty_bits(void **state)
     slots_move(false);
 }
 
+/* The swap area has filled up meanwhile: pages that move give their slots back. */
+static void slots_are_given_back(void **state)
+{
+    (void)state;
+    scatter_with(IN_SWAP, true);
+    sim.settings.interleave = 0;
+    uint64_t kept = host(MM_HOST_swap_clean), slots = host(MM_HOST_swap_slots);
+    uint32_t full = swap.cells.free - swap.cells.count / 5; /* little room, and not tight */
+    swap.cells.free -= full;
+    for (unsigned n = 0; n < 6000 && host(MM_HOST_large_blocks) == 0; n++)
+        sim_pump();
+    assert_int_equal(host(MM_HOST_large_blocks), 1);
+    assert_true(host(MM_HOST_swap_clean) < kept);
+    assert_true(host(MM_HOST_swap_slots) < slots);
+    swap.cells.free += full;
+    verify();
+    sim_stop();
+}
+
 /* A pinned page in every block: nothing moves, and ranges stop waiting for a while. */
 static void no_block_will_do(void **state)
 {
@@ -404,6 +424,7 @@ int main(void)
         cmocka_unit_test(the_range_ends),
         cmocka_unit_test(the_pool_gives_way),
         cmocka_unit_test(clean_slots_move),
+        cmocka_unit_test(slots_are_given_back),
         cmocka_unit_test(clean_slots_move_without_dirty_bits),
         cmocka_unit_test(no_block_will_do),
     };
