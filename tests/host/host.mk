@@ -75,7 +75,8 @@ $(BUILD)/tests/test_nonces: HOST_LIBS += -Wl,--wrap=aead_seal
 # What another CPU does just before.
 $(BUILD)/tests/test_races: HOST_LIBS += -Wl,--wrap=nested_lock_pair,--wrap=balloon_can_help \
     -Wl,--wrap=counted_forget_frame
-$(BUILD)/tests/test_large_edges: HOST_LIBS += -Wl,--wrap=nested_table_make,--wrap=large_room_step
+$(BUILD)/tests/test_large_edges: HOST_LIBS += -Wl,--wrap=nested_table_make,--wrap=large_room_step \
+    -Wl,--wrap=frame_alloc
 
 # Frames are refused between the callers and the allocator.
 $(BUILD)/tests/test_fail_nth: HOST_LIBS += -Wl,--wrap=frame_alloc,--wrap=frame_alloc_shared

@@ -30,7 +30,7 @@ static void ticks(unsigned count)
 
 /* ---- what other CPUs do ----------------------------------------------------------------- */
 
-static bool refuse_table;
+static bool refuse_table, refuse_frame;
 static int room_made; /* what large_room_step() says; -1: what it finds */
 
 pfn_t __real_nested_table_make(struct mm_vm *vm, unsigned level, uint32_t first);
@@ -40,6 +40,15 @@ pfn_t __wrap_nested_table_make(struct mm_vm *vm, unsigned level, uint32_t first)
     bool refused = refuse_table;
     refuse_table = false;
     return refused ? PFN_NONE : __real_nested_table_make(vm, level, first);
+}
+
+pfn_t __real_frame_alloc(enum frame_kind kind, enum frame_urgency urgency);
+pfn_t __wrap_frame_alloc(enum frame_kind kind, enum frame_urgency urgency);
+pfn_t __wrap_frame_alloc(enum frame_kind kind, enum frame_urgency urgency)
+{
+    bool refused = refuse_frame;
+    refuse_frame = false;
+    return refused ? PFN_NONE : __real_frame_alloc(kind, urgency);
 }
 
 bool __real_large_room_step(void);
@@ -52,7 +61,7 @@ bool __wrap_large_room_step(void)
 static int start(void **state)
 {
     (void)state;
-    refuse_table = false;
+    refuse_table = refuse_frame = false;
     room_made = -1;
     ranges_start(6000, true);
     return 0;
@@ -225,6 +234,11 @@ static void in_the_block(uint8_t kind, bool hand_over)
     }
     assert_non_null(frame);
     if (hand_over) {
+        uint64_t moved = host(MM_HOST_large_moved);
+        refuse_frame = true; /* for the first page that would move */
+        ticks(1);
+        assert_false(refuse_frame);
+        assert_int_equal(host(MM_HOST_large_moved), moved);
         uint16_t tag = frame->tag;
         uint32_t page = frame->private.gfn;
         frame->tag = 60;
