@@ -6,10 +6,11 @@ HV_FLAGS   := $(FREESTANDING) $(TRAMPOLINES) -mcmodel=kernel
 HV_LINK    := -nostdlib -static -z max-page-size=4096 -z noexecstack -T linker.ld
 
 # A release is optimised as one program, since the way from an exit to the next entry
-# leads through many small functions of many files. What the compiler itself calls
-# (memcpy ...) stays as it is.
+# leads through many small functions of many files; they become part of their callers
+# more readily than is usual. What the compiler itself calls (memcpy ...) stays as it is.
 ifdef RELEASE
-HV_LTO := -flto
+HV_LTO := -flto -finline-functions --param=max-inline-insns-auto=80 \
+          --param=inline-unit-growth=200 --param=large-function-growth=1000
 $(BUILD)/hv/lib/string.o: HV_LTO :=
 # Its loops are best as they are when it is compiled by itself.
 $(BUILD)/hv/mm/codec.o $(BUILD)/hv/mm/codec_decode_fast.o: HV_LTO :=
