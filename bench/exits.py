@@ -31,6 +31,8 @@ KVM_VENDOR = {"bochs": "intel", "tcg": "amd"}
 # What of a fault is the page's own work, also done in the guest.
 OWN = {"zero_fault": "clear", "cow_fault": "copy", "takeback_fault": None,
        "pool_fault": "decompress"}
+# Where pages differ, the difference was taken page by page.
+BEYOND = {"pool_fault": "pool_beyond"}
 FAULT_GOAL = 1500
 KIND = {"cpuid": "cpuid", "port_read": "io", "tsc_adjust_write": "msr_write",
         "zero_fault": "nested_fault", "cow_fault": "nested_fault",
@@ -49,13 +51,13 @@ mitigations = {mitigations}
 memory = 20M
 shares = 10
 image = {exits}
-cmdline = wait=1000
+cmdline = wait=2000
 
 [vm pressure]
 memory = 32M
 shares = 100000
 image = {exits}
-cmdline = pages=5600 wait=700
+cmdline = pages=5600 wait=600
 """
 
 
@@ -115,14 +117,15 @@ def goal(machine, name):
 def rows(arguments, figures, fields):
     peer = measured_on_kvm(arguments.machine)
     for name, (ticks, trips) in figures.items():
-        if name in OWN.values():
+        if name in OWN.values() or name in BEYOND.values():
             continue
         own = figures.get(OWN.get(name), (0, 0))[0]
+        beyond = figures.get(BEYOND.get(name), (ticks - own, 0))[0]
         most = goal(arguments.machine, name)
         kvm = peer[name] - own if name in peer else KVM[arguments.machine].get(name)
         yield {"figure": name, "instructions": ticks, "trips": trips, "own": own,
-               "beyond": ticks - own, "kvm": kvm, "goal": most,
-               "met": trips > 0 and ticks - own <= most,
+               "beyond": beyond, "kvm": kvm, "goal": most,
+               "met": trips > 0 and beyond <= most,
                "vmreads": fields.get(KIND.get(name), (None, None))[0],
                "vmwrites": fields.get(KIND.get(name), (None, None))[1]}
 

@@ -89,8 +89,10 @@ static bool allow_fetch(struct leaf *leaf)
     return large;
 }
 
-enum mm_answer fault_resolve(struct mm_vm *vm, struct mm_vcpu *vcpu, gfn_t page, unsigned access,
-                             struct leaf *leaf, bool *spurious)
+/* fault_resolve(), as part of its caller. */
+static inline __attribute__((always_inline)) enum mm_answer
+resolve(struct mm_vm *vm, struct mm_vcpu *vcpu, gfn_t page, unsigned access, struct leaf *leaf,
+        bool *spurious)
 {
     if (page.v >= vm->config.pages)
         return MM_NO_PAGE;
@@ -114,6 +116,12 @@ enum mm_answer fault_resolve(struct mm_vm *vm, struct mm_vcpu *vcpu, gfn_t page,
     return answer;
 }
 
+enum mm_answer fault_resolve(struct mm_vm *vm, struct mm_vcpu *vcpu, gfn_t page, unsigned access,
+                             struct leaf *leaf, bool *spurious)
+{
+    return resolve(vm, vcpu, page, access, leaf, spurious);
+}
+
 enum mm_answer mm_fault(struct mm_vcpu *vcpu, gpa_t address, unsigned access)
 {
     struct mm_vm *vm = vcpu->vm;
@@ -124,7 +132,7 @@ enum mm_answer mm_fault(struct mm_vcpu *vcpu, gpa_t address, unsigned access)
     wait_cancel(vcpu);
     vcpu->foreign = false;
     gfn_t page = gfn((uint32_t)(address.v >> PAGE_SHIFT));
-    enum mm_answer answer = fault_resolve(vm, vcpu, page, access, &leaf, &spurious);
+    enum mm_answer answer = resolve(vm, vcpu, page, access, &leaf, &spurious);
     if (answer != MM_DONE)
         return answer;
     uint32_t fallen = UINT32_MAX;

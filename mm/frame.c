@@ -199,7 +199,7 @@ static uint32_t take_batch(uint32_t taken[CACHE_FRAMES])
 }
 
 /* True when there is one now. */
-static bool cache_fill(struct frame_cache *cache)
+static __attribute__((noinline)) bool cache_fill(struct frame_cache *cache)
 {
     uint32_t taken[CACHE_FRAMES];
     spin_lock(&frame_state.lock);
@@ -246,17 +246,13 @@ static uint32_t withheld(enum frame_urgency urgency)
     }
 }
 
-pfn_t frame_alloc(enum frame_kind kind, enum frame_urgency urgency)
+/* From the lists. */
+static __attribute__((noinline)) pfn_t alloc_listed(enum frame_kind kind,
+                                                    enum frame_urgency urgency)
 {
     pfn_t number = PFN_NONE;
-    struct frame_cache *cache = my_cache();
-    if (atomic_get(frame_state.plenty) && (cache->count > 0 || cache_fill(cache))) {
-        uint32_t index = cache->indices[--cache->count];
-        describe(cache->kinds, index, kind);
-        return frame_number_of(index);
-    }
     spin_lock(&frame_state.lock);
-    cache_shrink(cache, 0);
+    cache_shrink(my_cache(), 0);
     if (frame_state.listed[0] + frame_state.listed[1] > withheld(urgency)) {
         uint32_t index = frame_state.lists[0] != INDEX_NONE ? first_listed() : frame_state.lists[1];
         ensure(index != INDEX_NONE);
@@ -265,6 +261,16 @@ pfn_t frame_alloc(enum frame_kind kind, enum frame_urgency urgency)
     }
     spin_unlock(&frame_state.lock);
     return number;
+}
+
+pfn_t frame_alloc(enum frame_kind kind, enum frame_urgency urgency)
+{
+    struct frame_cache *cache = my_cache();
+    if (!atomic_get(frame_state.plenty) || (cache->count == 0 && !cache_fill(cache)))
+        return alloc_listed(kind, urgency);
+    uint32_t index = cache->indices[--cache->count];
+    describe(cache->kinds, index, kind);
+    return frame_number_of(index);
 }
 
 /* One of the first SHARED_DRAWS of a free list, every one as likely; NONE. */

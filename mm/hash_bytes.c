@@ -156,8 +156,8 @@ static inline uint32_t finish(struct sum sum, uint32_t size)
 }
 
 /* Filled up with zeros; how many there were is in the second step. */
-static uint32_t check_few(const void *bytes, uint32_t size,
-                          struct sum (*sum)(const uint8_t *bytes, uint32_t size))
+static __attribute__((noinline)) uint32_t
+check_few(const void *bytes, uint32_t size, struct sum (*sum)(const uint8_t *bytes, uint32_t size))
 {
     uint8_t chunk[HASH_CHUNK];
     memset(chunk, 0, sizeof(chunk));
@@ -165,7 +165,7 @@ static uint32_t check_few(const void *bytes, uint32_t size,
     return finish(sum(chunk, HASH_CHUNK), size);
 }
 
-uint32_t hash_bytes_plain(const void *bytes, uint32_t size)
+__attribute__((noinline)) uint32_t hash_bytes_plain(const void *bytes, uint32_t size)
 {
     ensure(size <= PAGE_SIZE);
     return size < HASH_CHUNK ? check_few(bytes, size, sum_plain)
@@ -183,6 +183,6 @@ uint32_t hash_bytes(const void *bytes, uint32_t size)
 
 void hash_bytes_forget(uint32_t size)
 {
-    cache_evict(hash_key.words, (size + HASH_CHUNK - 1) & ~(HASH_CHUNK - 1));
+    cache_evict(hash_key.words, size);
     cache_evict_line(hash_key.check);
 }

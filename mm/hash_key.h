@@ -16,7 +16,7 @@ struct hash_key {
     uint64_t check[HASH_CHECK_WORDS]; /* hash_bytes() */
     uint64_t fold[HASH_FOLD_WORDS];   /* hash_page() */
 } __attribute__((aligned(64)));
-static_assert(offsetof(struct hash_key, check) % 64 == 0 && PAGE_SIZE % 256 == 0,
+static_assert(offsetof(struct hash_key, check) % 64 == 0 && PAGE_SIZE % 512 == 0,
               "hash_bytes_forget() evicts the words in steps and the rest as one line");
 extern struct hash_key hash_key;
 

@@ -100,7 +100,8 @@ entry_t home_change(struct leaf *leaf, entry_t to)
 {
     enum home from = entry_home(leaf->entry), next = entry_home(to);
     ensure(leaf->slot && home_may_change(from, next) && entry_is_safe(to));
-    if (large_holds(leaf))
+    /* Pages of a large mapping are all private. */
+    if (from == HOME_PRIVATE && large_holds(leaf))
         large_split(leaf);
     if (next == HOME_PRIVATE)
         name_owner(leaf, to);

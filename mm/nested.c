@@ -58,6 +58,7 @@ pfn_t nested_table_make(struct mm_vm *vm, unsigned level, uint32_t first)
 bool nested_create(struct mm_vm *vm)
 {
     vm->root = nested_table_make(vm, LEVELS, 0);
+    vm->last_walk = UINT64_MAX;
     return !pfn_is_none(vm->root);
 }
 
@@ -94,7 +95,7 @@ static pfn_t step_make(struct mm_vm *vm, pfn_t table, unsigned level, uint32_t p
 
 /* The table of level 2. Upper tables stay until the VM ends, so the way down
  * needs no lock unless one has to be made. */
-static pfn_t walk(struct mm_vm *vm, uint32_t page, bool make)
+static __attribute__((noinline)) pfn_t walk_down(struct mm_vm *vm, uint32_t page, bool make)
 {
     pfn_t table = vm->root;
     for (unsigned level = LEVELS; level > 2 && !pfn_is_none(table); level--) {
@@ -106,7 +107,19 @@ static pfn_t walk(struct mm_vm *vm, uint32_t page, bool make)
         }
         table = next;
     }
+    if (!pfn_is_none(table))
+        __atomic_store_n(&vm->last_walk, (uint64_t)(page >> 2 * LEVEL_BITS) << 32 | table.v,
+                         __ATOMIC_RELEASE);
     return table;
+}
+
+/* The same when it is where the last walk led, as it is in VMs of up to 1 GiB. */
+static inline pfn_t walk(struct mm_vm *vm, uint32_t page, bool make)
+{
+    uint64_t last = __atomic_load_n(&vm->last_walk, __ATOMIC_ACQUIRE);
+    if (last >> 32 == page >> 2 * LEVEL_BITS)
+        return pfn((uint32_t)last);
+    return walk_down(vm, page, make);
 }
 
 /* ---- locks ------------------------------------------------------------------- */
@@ -137,8 +150,23 @@ static void leaf_set(struct leaf *leaf, struct mm_vm *vm, gfn_t page, pfn_t tabl
         leaf->entry.v |= load(upper).v & (ENTRY_ACCESSED | ENTRY_DIRTY);
 }
 
+/* A range without a leaf table gets one, or a large mapping with a table beside it; none:
+ * no frame. The range's lock is held. */
+static __attribute__((noinline)) pfn_t leaf_table_make(struct mm_vm *vm, pfn_t above, uint32_t page,
+                                                       enum nested_mode mode, bool *made)
+{
+    pfn_t table = PFN_NONE;
+    if (mode == NESTED_TOUCH)
+        table = large_touch(vm, &entries_of(above)[index_at(page, 2)], range_start(page, 2));
+    *made = !pfn_is_none(table);
+    if (*made)
+        atomic_add(frame_at(above)->table.entries, 1);
+    return *made ? table : step_make(vm, above, 2, page);
+}
+
 /* The range's lock is held. False: it has no leaf table. */
-static bool leaf_find(struct mm_vm *vm, gfn_t page, enum nested_mode mode, struct leaf *leaf)
+static inline __attribute__((always_inline)) bool
+leaf_find(struct mm_vm *vm, gfn_t page, enum nested_mode mode, struct leaf *leaf)
 {
     bool make = mode == NESTED_MAKE || mode == NESTED_TOUCH, made = false;
     pfn_t above = walk(vm, page.v, make), table = PFN_NONE;
@@ -146,14 +174,8 @@ static bool leaf_find(struct mm_vm *vm, gfn_t page, enum nested_mode mode, struc
     if (!pfn_is_none(above)) {
         upper = &entries_of(above)[index_at(page.v, 2)];
         table = below(load(upper));
-        if (pfn_is_none(table) && mode == NESTED_TOUCH) {
-            table = large_touch(vm, upper, range_start(page.v, 2));
-            made = !pfn_is_none(table);
-            if (made)
-                atomic_add(frame_at(above)->table.entries, 1);
-        }
         if (pfn_is_none(table) && make)
-            table = step_make(vm, above, 2, page.v);
+            table = leaf_table_make(vm, above, page.v, mode, &made);
     }
     leaf_set(leaf, vm, page, table, upper);
     leaf->made = made;
@@ -176,7 +198,7 @@ bool nested_lock(struct mm_vm *vm, gfn_t page, enum nested_mode mode, struct lea
 
 /* A leaf table without any page but ZERO and NONE: the range becomes uniform,
  * the table is freed after the flush. The range's lock is held. */
-static void collapse(struct mm_vm *vm, uint32_t page)
+static __attribute__((noinline)) void collapse(struct mm_vm *vm, uint32_t page)
 {
     pfn_t above = walk(vm, page, false);
     pfn_t table = step_down(above, 2, page);
@@ -256,6 +278,7 @@ void nested_destroy(struct mm_vm *vm, void (*drop)(struct leaf *leaf))
 {
     destroy_table(vm, vm->root, LEVELS, 0, drop);
     vm->root = PFN_NONE;
+    vm->last_walk = UINT64_MAX;
 }
 
 uint32_t nested_worst_case(uint32_t pages)

@@ -65,7 +65,8 @@ static bool names(const struct pool_header *header, struct pool_owner owner)
 }
 
 /* Finds the object; true when all checks but the decoder's pass. */
-static bool verified(struct pool_at at, struct pool_owner owner, struct pool_object *object)
+static inline __attribute__((always_inline)) bool
+verified(struct pool_at at, struct pool_owner owner, struct pool_object *object)
 {
     return pool_log_find(at, pool.object, object) && names(object->whole, owner) &&
            object_check(object->whole) == object->whole->check;
@@ -81,13 +82,13 @@ static bool unpack(const struct pool_object *object, void *page)
 static void forget_around(const char *byte)
 {
     uintptr_t at = (uintptr_t)byte & ~(uintptr_t)(2 * CACHE_LINE - 1);
-    uintptr_t last = (at | (PAGE_SIZE - 1)) + 1 - CACHE_STEP;
-    cache_evict((const void *)(at < last ? at : last), CACHE_STEP);
+    uintptr_t last = (at | (PAGE_SIZE - 1)) + 1 - 4 * CACHE_LINE;
+    cache_evict_four((const void *)(at < last ? at : last));
 }
 
 /* What was read for the owner and is not the owner's leaves the caches: what lies beside
  * the object in its frames and in the scratch memory, and the key of the check. */
-static void forget(const struct pool_object *object)
+static __attribute__((noinline)) void forget(const struct pool_object *object)
 {
     const char *first = (const char *)object->header, *whole = (const char *)object->whole;
     uint32_t bytes = POOL_HEADER_BYTES + pool_header_size(object->header);

@@ -115,7 +115,7 @@ static void hint_drop(struct pool_log *log, uint32_t number)
         *place = (struct pool_hint){ POOL_FRAME_NONE, PAGE_SIZE };
 }
 
-void pool_log_drop_if_empty(struct pool_log *log, uint32_t number)
+__attribute__((noinline)) void pool_log_drop_if_empty(struct pool_log *log, uint32_t number)
 {
     struct frame *frame = pool_log_frame(number);
     if (frame->tag || number == log->held)

@@ -17,7 +17,8 @@
 #include "mm/vm.h"
 #include "mm/wait.h"
 
-static enum mm_answer touch_reserve(struct leaf *leaf, struct mm_vcpu *vcpu, pfn_t *frame)
+static inline __attribute__((always_inline)) enum mm_answer
+touch_reserve(struct leaf *leaf, struct mm_vcpu *vcpu, pfn_t *frame)
 {
     struct mm_vm *vm = leaf->vm;
     if (vm_is_at_limit(vm)) {

@@ -37,7 +37,8 @@ struct mm_vm {
     struct spinlock ranges[VM_RANGE_LOCKS];
     struct spinlock lock;
     pfn_t root;
-    uint32_t tables; /* frames of the nested table */
+    uint64_t last_walk; /* number of a GiB of the VM, frame of its table of level 2 */
+    uint32_t tables;    /* frames of the nested table */
     struct mm_vcpu *vcpus[VM_VCPU_MAX];
     unsigned vcpu_count;
 
