@@ -126,7 +126,7 @@ enum mm_answer mm_fault(struct mm_vcpu *vcpu, gpa_t address, unsigned access)
 {
     struct mm_vm *vm = vcpu->vm;
     struct leaf leaf;
-    bool spurious;
+    bool spurious = false;
     if (address.v >> PAGE_SHIFT >= vm->config.pages)
         return MM_NO_PAGE;
     wait_cancel(vcpu);
@@ -135,12 +135,9 @@ enum mm_answer mm_fault(struct mm_vcpu *vcpu, gpa_t address, unsigned access)
     enum mm_answer answer = resolve(vm, vcpu, page, access, &leaf, &spurious);
     if (answer != MM_DONE)
         return answer;
-    uint32_t fallen = UINT32_MAX;
     if (entry_home(leaf.entry) == HOME_PRIVATE)
-        fallen = floor_protect(vcpu, page, frame_at(entry_frame(leaf.entry)));
-    fallen = floor_release_beside(&leaf, fallen);
+        floor_protect(vcpu, page, frame_at(entry_frame(leaf.entry)));
     nested_unlock(&leaf);
-    floor_release(vm, fallen);
     if (spurious) {
         /* Something narrower may still be cached. */
         core_flush(vm);

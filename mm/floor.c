@@ -3,7 +3,6 @@
  */
 #include "mm/floor.h"
 #include "lib/atomic.h"
-#include "mm/nested.h"
 #include "mm/vm.h"
 
 static_assert(MM_VCPU_FLOOR < 256, "a mark counts all pages of a floor");
@@ -23,20 +22,19 @@ static bool on_floor(struct mm_vcpu *vcpu, uint32_t page)
     return false;
 }
 
-uint32_t floor_protect(struct mm_vcpu *vcpu, gfn_t page, struct frame *frame)
+void floor_protect(struct mm_vcpu *vcpu, gfn_t page, struct frame *frame)
 {
     if (!vcpu)
-        return UINT32_MAX;
+        return;
     frame_flag_set(frame, FRAME_PROTECTED);
     if (on_floor(vcpu, page.v))
-        return UINT32_MAX;
+        return;
     /* Marked before it is there and until it has gone. */
     __atomic_fetch_add(mark_of(vcpu, page.v), 1, __ATOMIC_ACQ_REL);
     uint32_t fallen =
         atomic_swap(vcpu->floor[atomic_add(vcpu->floor_next, 1) % MM_VCPU_FLOOR], page.v);
     if (fallen != UINT32_MAX)
         __atomic_fetch_sub(mark_of(vcpu, fallen), 1, __ATOMIC_ACQ_REL);
-    return fallen;
 }
 
 static bool on_any_floor(struct mm_vm *vm, uint32_t page)
@@ -48,28 +46,12 @@ static bool on_any_floor(struct mm_vm *vm, uint32_t page)
     return found;
 }
 
-/* The page's entry is locked. */
-static void release(struct mm_vm *vm, uint32_t page, entry_t entry)
+bool floor_holds(struct mm_vm *vm, gfn_t page, struct frame *frame)
 {
-    if (entry_home(entry) == HOME_PRIVATE && !on_any_floor(vm, page))
-        frame_flag_clear(frame_at(entry_frame(entry)), FRAME_PROTECTED);
-}
-
-uint32_t floor_release_beside(const struct leaf *leaf, uint32_t page)
-{
-    if (page == UINT32_MAX || nested_range(gfn(page)) != nested_range(leaf->gfn))
-        return page;
-    const entry_t *entry = leaf->slot + ((int64_t)page - leaf->gfn.v);
-    release(leaf->vm, page, (entry_t){ __atomic_load_n(&entry->v, __ATOMIC_ACQUIRE) });
-    return UINT32_MAX;
-}
-
-void floor_release(struct mm_vm *vm, uint32_t page)
-{
-    if (page == UINT32_MAX)
-        return;
-    struct leaf leaf;
-    nested_lock(vm, gfn(page), NESTED_LOOK, &leaf);
-    release(vm, page, leaf.entry);
-    nested_unlock(&leaf);
+    if (!frame_has(frame, FRAME_PROTECTED))
+        return false;
+    if (on_any_floor(vm, page.v))
+        return true;
+    frame_flag_clear(frame, FRAME_PROTECTED);
+    return false;
 }

@@ -4,6 +4,7 @@
 #include "mm/large.h"
 #include "lib/string.h"
 #include "mm/core.h"
+#include "mm/floor.h"
 #include "mm/fill.h"
 #include "mm/hash.h"
 #include "mm/large_room.h"
@@ -105,7 +106,8 @@ static bool drop_zero(struct leaf *page)
 {
     pfn_t frame = entry_frame(page->entry);
     uint64_t word;
-    if (frame_has(frame_at(frame), FRAME_PINNED | FRAME_PROTECTED) ||
+    if (frame_has(frame_at(frame), FRAME_PINNED) ||
+        floor_holds(page->vm, page->gfn, frame_at(frame)) ||
         !hash_page_uniform(machine_frame_map(frame), &word) || word != 0)
         return false;
     home_change(page, entry_away(HOME_ZERO, 0));

@@ -220,8 +220,6 @@ static void arrive(struct move *move)
     frame_free(record->frame);
     nested_unlock(&leaf);
     atomic_sub(vm->held_frames, 1);
-    /* It may have come off a floor while it had no frame. */
-    floor_release(vm, record->gfn.v);
     inflight_release(record);
 }
 

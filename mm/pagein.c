@@ -65,18 +65,16 @@ static void done(struct swap_io *io, enum swap_status status)
     nested_lock(vm, record->gfn, NESTED_LOOK, &leaf);
     ensure(entry_home(leaf.entry) == HOME_BUSY_IN &&
            entry_payload(leaf.entry) == inflight_index(record));
-    uint32_t fallen = UINT32_MAX;
     if (status == SWAP_OK && pagein_unpack(io, record->frame)) {
         commit(record, &leaf);
         if (!vm_is_stopped(vm))
-            fallen = floor_protect(record->vcpu, record->gfn, frame_at(record->frame));
+            floor_protect(record->vcpu, record->gfn, frame_at(record->frame));
     } else {
         machine_event(MM_EVENT_SWAP_ERROR, vm, record->slot.v, status);
         fail(record, &leaf, status == SWAP_IO_ERROR ? MM_STOP_SWAP_READ : MM_STOP_SWAP_TAMPERED);
     }
     nested_unlock(&leaf);
     atomic_sub(vm->held_frames, 1);
-    floor_release(vm, fallen);
     inflight_release(record);
 }
 

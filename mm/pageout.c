@@ -7,6 +7,7 @@
 #include "mm/pageout.h"
 #include "mm/clean.h"
 #include "mm/core.h"
+#include "mm/floor.h"
 #include "mm/counted.h"
 #include "mm/hash.h"
 #include "mm/nested.h"
@@ -76,8 +77,8 @@ static void written(struct swap_io *io, enum swap_status status)
 
 bool pageout_may(const struct leaf *leaf)
 {
-    const struct frame *frame = frame_at(entry_frame(leaf->entry));
-    if (frame_has(frame, FRAME_PINNED | FRAME_PROTECTED))
+    struct frame *frame = frame_at(entry_frame(leaf->entry));
+    if (frame_has(frame, FRAME_PINNED) || floor_holds(leaf->vm, leaf->gfn, frame))
         return false;
     if (core_tier_works(MM_TIER_SWAP))
         return true;

@@ -82,7 +82,6 @@ enum mm_answer mm_pin(struct mm_vm *vm, struct mm_vcpu *vcpu, gfn_t page, unsign
     if (answer != MM_DONE)
         return answer;
     struct frame *frame = frame_at(entry_frame(leaf.entry));
-    uint32_t fallen = UINT32_MAX;
     if (access & MM_WRITE) {
         if (core.config.accessed_dirty)
             home_adjust(&leaf, ENTRY_ACCESSED | ENTRY_DIRTY, 0);
@@ -90,10 +89,8 @@ enum mm_answer mm_pin(struct mm_vm *vm, struct mm_vcpu *vcpu, gfn_t page, unsign
     }
     *content = pin_page(&leaf);
     if (entry_home(leaf.entry) == HOME_PRIVATE && !spurious)
-        fallen = floor_protect(vcpu, page, frame);
-    fallen = floor_release_beside(&leaf, fallen);
+        floor_protect(vcpu, page, frame);
     nested_unlock(&leaf);
-    floor_release(vm, fallen);
     if (!spurious)
         vm_not_dry(vm);
     return MM_DONE;

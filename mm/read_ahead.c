@@ -124,18 +124,16 @@ static void done(struct swap_io *io, enum swap_status status)
     struct inflight *record = container_of(io, struct inflight, io);
     struct mm_vm *vm = record->vm;
     struct leaf leaf;
-    uint32_t fallen = UINT32_MAX;
     nested_lock(vm, record->gfn, NESTED_LOOK, &leaf);
     ensure(entry_home(leaf.entry) == HOME_BUSY_IN &&
            entry_payload(leaf.entry) == inflight_index(record));
     if (status != SWAP_OK || !pagein_unpack(io, record->frame) || !commit(record, &leaf))
         put_back(record, &leaf);
     else if (!vm_is_stopped(vm))
-        fallen = floor_protect(record->vcpu, record->gfn, frame_at(record->frame));
+        floor_protect(record->vcpu, record->gfn, frame_at(record->frame));
     nested_unlock(&leaf);
     atomic_sub(vm->held_frames, 1);
     atomic_sub(vm->ahead.under_way, 1);
-    floor_release(vm, fallen);
     inflight_release(record);
 }
 

@@ -15,6 +15,7 @@
 #include "lib/string.h"
 #include "mm/clean.h"
 #include "mm/core.h"
+#include "mm/floor.h"
 #include "mm/hash.h"
 #include "mm/large.h"
 #include "mm/nested.h"
@@ -107,7 +108,8 @@ static bool merge_into(struct leaf *leaf, pfn_t merged)
 static bool is_free_to_merge(const struct leaf *leaf, pfn_t frame)
 {
     return entry_home(leaf->entry) == HOME_PRIVATE && entry_frame(leaf->entry).v == frame.v &&
-           !frame_has(frame_at(frame), FRAME_PINNED | FRAME_PROTECTED);
+           !frame_has(frame_at(frame), FRAME_PINNED) &&
+           !floor_holds(leaf->vm, leaf->gfn, frame_at(frame));
 }
 
 /* Both leaves are locked, private and free. */
@@ -192,7 +194,7 @@ static enum look look_at(struct leaf *leaf, struct share_found *other, uint32_t 
     pfn_t number = entry_frame(leaf->entry);
     struct frame *frame = frame_at(number);
     uint64_t word;
-    if (frame_has(frame, FRAME_PINNED | FRAME_PROTECTED)) {
+    if (frame_has(frame, FRAME_PINNED) || floor_holds(leaf->vm, leaf->gfn, frame)) {
         core_count(MM_HOST_share_busy, 1);
         return LOOK_DONE;
     }
