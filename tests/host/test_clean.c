@@ -196,6 +196,25 @@ static void room_for_little(bool accessed_dirty)
     sim_stop();
 }
 
+/* With three quarters of the area in use, no page that comes back keeps its slot. */
+static void no_room_for_slots(void **state)
+{
+    (void)state;
+    start_with(51, true, 330, false);
+    assert_false(swap_is_roomy());
+    unsigned back = 0;
+    for (uint32_t g = 0; g < PAGES; g++) {
+        if (homes_of(vm, g) != HOME_SWAP || swap_is_roomy())
+            continue;
+        sim_read(vm, g);
+        assert_false(is_clean(vm, g) && !swap_is_roomy());
+        back++;
+    }
+    assert_true(back > 20);
+    sim_oracle(true);
+    sim_stop();
+}
+
 /* A part of the area fails: what is left is for pages, not for slots that are kept. */
 static void area_that_shrinks(void **state)
 {
@@ -408,6 +427,7 @@ int main(void)
         cmocka_unit_test(writes_are_noticed_without_dirty_bits),
         cmocka_unit_test(cached_translations),
         cmocka_unit_test(little_room),
+        cmocka_unit_test(no_room_for_slots),
         cmocka_unit_test(area_that_shrinks),
         cmocka_unit_test(given_back),
         cmocka_unit_test(given_back_in_parts),
