@@ -4,6 +4,8 @@
  */
 #include <string.h>
 
+#include "mm/floor.h"
+#include "mm/nested.h"
 #include "tests/host/homes.h"
 
 static void start(uint32_t frames, unsigned cpus)
@@ -178,6 +180,45 @@ static void the_hand_passes_the_floor(void **state)
     sim_stop();
 }
 
+/* Two pages are locked both or not at all. */
+static void pair_that_is_not_there(void **state)
+{
+    (void)state;
+    struct leaf a, b;
+    start(500, 1);
+    struct sim_vm *vm = sim_vm_simple(1300);
+    sim_write(vm, 0, SIM_NOISE, 0);
+    assert_false(nested_lock_pair(vm->core, gfn(0), &a, vm->core, gfn(1100), &b));
+    assert_int_equal(lock_held_count(), 0);
+    assert_false(nested_lock_pair(vm->core, gfn(1100), &a, vm->core, gfn(0), &b));
+    assert_int_equal(lock_held_count(), 0);
+    sim_write(vm, 1100, SIM_NOISE, 1);
+    assert_true(nested_lock_pair(vm->core, gfn(1100), &a, vm->core, gfn(0), &b));
+    assert_int_equal(lock_held_count(), 2);
+    nested_unlock(&b);
+    nested_unlock(&a);
+    assert_int_equal(lock_held_count(), 0);
+    sim_oracle(true);
+    sim_stop();
+}
+
+/* Any number of pages passes through a floor; the last ones are on it. */
+static void marks_of_a_floor(void **state)
+{
+    (void)state;
+    start(400, 1);
+    struct sim_vm *vm = sim_vm_simple(300);
+    sim_write(vm, 0, SIM_NOISE, 0);
+    unsigned level;
+    struct frame *frame = frame_at(entry_frame((entry_t){ sim_peek(vm, 0, &level) }));
+    for (uint32_t i = 0; i < 300 * 200; i++) {
+        SIM_CORE(floor_protect(&vm->vcpus[0].core, gfn(i % 200), frame));
+        assert_true(floor_holds(vm->core, gfn(i % 200), frame));
+    }
+    assert_false(floor_holds(vm->core, gfn(0), frame));
+    sim_stop();
+}
+
 static void a_stopped_vm_stays_stopped(void **state)
 {
     const uint32_t number = 40;
@@ -211,6 +252,8 @@ int main(void)
         cmocka_unit_test(waiting_and_waking),
         cmocka_unit_test(floor_of_a_vcpu),
         cmocka_unit_test(the_hand_passes_the_floor),
+        cmocka_unit_test(marks_of_a_floor),
+        cmocka_unit_test(pair_that_is_not_there),
         cmocka_unit_test(a_stopped_vm_stays_stopped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
