@@ -6,7 +6,7 @@ guest beside it must finish verified.
 """
 import os
 
-from harness import BUILD, Case, ended, host, verified, vm
+from harness import BUILD, Case, ended, host, verified, vm, vm_counter
 
 GUESTS = os.path.join(BUILD, "guests")
 VICTIM = vm("victim", "workload=fill seed=1 ws=14M", memory="20M", reserve="4M")
@@ -62,4 +62,10 @@ CASES = [
          vm("one", "seed=1 rounds=200", memory="16M", image=image("fpu")) +
          vm("two", "seed=2 rounds=200", memory="16M", image=image("fpu")),
          [verified("one", "two", pages=0)]),
+    Case("vector registers while pages come back from the pool", host("28M", "compress") +
+         vm("one", "seed=1 rounds=1 pages=3000", memory="16M", image=image("fpu")) +
+         vm("two", "seed=2 rounds=1 pages=3000", memory="16M", image=image("fpu")),
+         [verified("one", "two", pages=0),
+          vm_counter("one", "faults_pool", lambda value: value > 500, "above 500"),
+          vm_counter("two", "faults_pool", lambda value: value > 500, "above 500")]),
 ]
