@@ -8,6 +8,7 @@
 #include "mm/clean.h"
 #include "mm/core.h"
 #include "mm/frame_state.h"
+#include "mm/inflight.h"
 #include "mm/large.h"
 #include "mm/large_room.h"
 #include "mm/nested.h"
@@ -191,6 +192,52 @@ static void nothing_to_look_at(void **state)
     sim_stop();
 }
 
+/* A page that is read-only, for its clean slot's sake or while the sharing scan compares
+ * it: its range is not mapped for writing. */
+static void a_page_that_is_read_only(void **state)
+{
+    (void)state;
+    struct leaf leaf;
+    core.config.large_pages = false;
+    struct sim_vm *vm = ranges_vm(1024, 1024);
+    ranges_fill(vm, 0);
+    SIM_CORE(nested_lock(vm->core, gfn(77), NESTED_LOOK, &leaf));
+    SIM_CORE(home_adjust(&leaf, 0, ENTRY_WRITE));
+    SIM_CORE(nested_unlock(&leaf));
+    core.config.large_pages = true;
+    ticks(200);
+    assert_int_equal(ranges_level(vm, 0), 1);
+    SIM_CORE(nested_lock(vm->core, gfn(77), NESTED_LOOK, &leaf));
+    SIM_CORE(home_adjust(&leaf, ENTRY_WRITE, 0));
+    SIM_CORE(nested_unlock(&leaf));
+    ticks(100);
+    assert_int_equal(ranges_level(vm, 0), 2);
+    sim_oracle(true);
+    sim_verify(vm);
+    sim_stop();
+}
+
+/* What changes the entry of one page of a large mapping cuts it first. */
+static void one_page_of_many(void **state)
+{
+    (void)state;
+    struct leaf leaf;
+    struct sim_vm *vm = ranges_vm(1024, 1024);
+    ranges_fill(vm, 0);
+    assert_int_equal(ranges_level(vm, 5), 2);
+    SIM_CORE(nested_lock(vm->core, gfn(5), NESTED_LOOK, &leaf));
+    SIM_CORE(home_adjust(&leaf, ENTRY_LOGGED, 0));
+    assert_true(leaf.entry.v & ENTRY_LOGGED);
+    SIM_CORE(nested_unlock(&leaf));
+    unsigned level;
+    assert_true(sim_peek(vm, 5, &level) & ENTRY_LOGGED);
+    assert_int_equal(level, 1);
+    assert_false(sim_peek(vm, 6, &level) & ENTRY_LOGGED);
+    sim_verify(vm);
+    sim_oracle(true);
+    sim_stop();
+}
+
 /* ---- a block that is being emptied ---------------------------------------------------------- */
 
 /* The first index of the block that is closed, or INDEX_NONE. */
@@ -239,6 +286,14 @@ static void in_the_block(uint8_t kind, bool hand_over)
         ticks(1);
         assert_false(refuse_frame);
         assert_int_equal(host(MM_HOST_large_moved), moved);
+        struct inflight *taken[INFLIGHT_COUNT];
+        unsigned records = 0;
+        while ((taken[records] = inflight_take(INFLIGHT_OUT_PRIVATE, vm->core)) != NULL)
+            records++;
+        ticks(1); /* no record is free either */
+        assert_int_equal(host(MM_HOST_large_moved), moved);
+        while (records > 0)
+            inflight_release(taken[--records]);
         uint16_t tag = frame->tag;
         uint32_t page = frame->private.gfn;
         frame->tag = 60;
@@ -317,9 +372,10 @@ int main(void)
 {
 #define ON_MACHINE(test) cmocka_unit_test_setup(test, start)
     const struct CMUnitTest tests[] = {
-        ON_MACHINE(no_table_for_a_block),    ON_MACHINE(ranges_that_wait),
-        ON_MACHINE(too_little_for_a_block),  ON_MACHINE(nothing_to_look_at),
-        ON_MACHINE(something_that_stays),    ON_MACHINE(a_frame_between_owners),
+        ON_MACHINE(no_table_for_a_block),     ON_MACHINE(ranges_that_wait),
+        ON_MACHINE(too_little_for_a_block),   ON_MACHINE(nothing_to_look_at),
+        ON_MACHINE(a_page_that_is_read_only), ON_MACHINE(one_page_of_many),
+        ON_MACHINE(something_that_stays),     ON_MACHINE(a_frame_between_owners),
         ON_MACHINE(more_blocks_than_a_step),
     };
     return cmocka_run_group_tests_name("large edges", tests, NULL, NULL);

@@ -239,13 +239,15 @@ static void one_of_many(void **state)
         vms[i] = sim_vm_add(&config);
     }
     struct sim_vm *greedy = sim_vm_greedy(900);
-    for (unsigned i = 0; i < VMS; i++)
+    for (unsigned i = 0; i < LAST; i++)
         for (uint32_t g = 0; g < vms[i]->config.pages; g++)
             sim_write(vms[i], g, SIM_NOISE, 1000 * i + g);
     uint32_t g = 0;
     while (sim_vm_counter(vms[0], MM_VM_out_swap) < 40)
         assert_int_equal(sim_write(greedy, g % 900, SIM_NOISE, 9000 + g), MM_DONE), g++;
     sim_vm_remove(vms[0]);
+    for (uint32_t page = 0; page < 300; page++)
+        sim_write(vms[LAST], page, SIM_NOISE, 500000 + page);
     while (sim_vm_counter(vms[LAST], MM_VM_out_swap) < 100)
         assert_int_equal(sim_write(greedy, g % 900, SIM_NOISE, 9000 + g), MM_DONE), g++;
     for (unsigned i = 1; i < LAST; i++)
@@ -271,7 +273,8 @@ static void all_pages_in_use(void **state)
 {
     (void)state;
     start(620, 0, "sc", 7);
-    struct sim_vm *one = limited(190, 190), *two = limited(190, 190);
+    /* Of more pages than a step looks at: it comes to none twice. */
+    struct sim_vm *one = limited(300, 300), *two = limited(300, 300);
     for (uint32_t g = 0; g < 190; g++) {
         sim_write(one, g, SIM_TEXT, g);
         sim_write(two, g, SIM_TEXT, g);

@@ -526,6 +526,11 @@ static void counted_objects(void **state)
     sim_oracle(true);
     write_back_all();
     assert_int_equal(counted_at(index)->state, COUNTED_SWAP);
+    one->vcpus[0].op = (struct sim_op){ .kind = SIM_READ, .gfn = page };
+    assert_int_equal(sim_vcpu_try(&one->vcpus[0]), MM_WAIT);
+    assert_int_equal(homes_of(one, page), HOME_BUSY_IN);
+    assert_int_equal(mm_audit(NULL, 0), 0); /* its reference is the record's now */
+    assert_int_equal(sim_do(&one->vcpus[0], one->vcpus[0].op), MM_DONE);
     sim_verify(one);
     sim_verify(two);
     sim_oracle(true);
