@@ -255,6 +255,5 @@ void read_ahead_beside(const struct leaf *leaf)
     if (there == 0 || atomic_get(vm->ahead.under_way) > 0 || wait_for_frames() || !swap_is_roomy())
         return;
     collect(leaf, direction, most < there ? most : there, &group);
-    if (group.count > 0)
-        start(leaf, &group);
+    start(leaf, &group); /* of one page at least, the one that gave the direction */
 }

@@ -78,6 +78,10 @@ $(BUILD)/tests/test_races: HOST_LIBS += -Wl,--wrap=nested_lock_pair,--wrap=ballo
 $(BUILD)/tests/test_large_edges: HOST_LIBS += -Wl,--wrap=nested_table_make,--wrap=large_room_step \
     -Wl,--wrap=frame_alloc
 
+$(BUILD)/tests/test_read_ahead: HOST_LIBS += -Wl,--wrap=clean_keep,--wrap=pagein_unpack \
+    -Wl,--wrap=swap_ahead_start,--wrap=inflight_take,--wrap=frame_alloc,--wrap=reclaim_room \
+    -Wl,--wrap=wait_for_frames
+
 # Frames are refused between the callers and the allocator.
 $(BUILD)/tests/test_fail_nth: HOST_LIBS += -Wl,--wrap=frame_alloc,--wrap=frame_alloc_shared
 

@@ -6,6 +6,10 @@
 #include <string.h>
 
 #include "mm/clean.h"
+#include "mm/inflight.h"
+#include "mm/pagein.h"
+#include "mm/reclaim.h"
+#include "mm/wait.h"
 #include "tests/host/homes.h"
 
 #define PAGES 400u
@@ -435,6 +439,129 @@ static void others_first(void **state)
     sim_stop();
 }
 
+/* ---- refused on the way (host.mk wraps these) -------------------------------------------- */
+
+enum refusal { NOTHING, SLOT, CONTENT, START, RECORD, FRAME, ROOM };
+static enum refusal refusal;
+static unsigned refused; /* so often */
+static bool record_taken, room_asked;
+
+static bool is_refused(enum refusal what)
+{
+    refused += refusal == what;
+    return refusal == what;
+}
+
+bool __real_clean_keep(pfn_t number, swap_slot_t slot);
+bool __wrap_clean_keep(pfn_t number, swap_slot_t slot);
+bool __wrap_clean_keep(pfn_t number, swap_slot_t slot)
+{
+    return !is_refused(SLOT) && __real_clean_keep(number, slot);
+}
+
+bool __real_pagein_unpack(const struct swap_io *io, pfn_t frame);
+bool __wrap_pagein_unpack(const struct swap_io *io, pfn_t frame);
+bool __wrap_pagein_unpack(const struct swap_io *io, pfn_t frame)
+{
+    return !is_refused(CONTENT) && __real_pagein_unpack(io, frame);
+}
+
+enum swap_status __real_swap_ahead_start(struct swap_io *const ios[], unsigned count);
+enum swap_status __wrap_swap_ahead_start(struct swap_io *const ios[], unsigned count);
+enum swap_status __wrap_swap_ahead_start(struct swap_io *const ios[], unsigned count)
+{
+    return is_refused(START) ? SWAP_BUSY : __real_swap_ahead_start(ios, count);
+}
+
+struct inflight *__real_inflight_take(enum inflight_kind kind, struct mm_vm *of);
+struct inflight *__wrap_inflight_take(enum inflight_kind kind, struct mm_vm *of);
+struct inflight *__wrap_inflight_take(enum inflight_kind kind, struct mm_vm *of)
+{
+    if (kind == INFLIGHT_IN_AHEAD && is_refused(RECORD))
+        return NULL;
+    record_taken = kind == INFLIGHT_IN_AHEAD;
+    return __real_inflight_take(kind, of);
+}
+
+pfn_t __real_frame_alloc(enum frame_kind kind, enum frame_urgency urgency);
+pfn_t __wrap_frame_alloc(enum frame_kind kind, enum frame_urgency urgency);
+pfn_t __wrap_frame_alloc(enum frame_kind kind, enum frame_urgency urgency)
+{
+    bool ahead = record_taken;
+    record_taken = false;
+    return ahead && is_refused(FRAME) ? PFN_NONE : __real_frame_alloc(kind, urgency);
+}
+
+uint32_t __real_reclaim_room(void);
+uint32_t __wrap_reclaim_room(void);
+uint32_t __wrap_reclaim_room(void)
+{
+    room_asked = true;
+    return __real_reclaim_room();
+}
+
+bool __real_wait_for_frames(void);
+bool __wrap_wait_for_frames(void);
+bool __wrap_wait_for_frames(void)
+{
+    bool asked = room_asked;
+    room_asked = false;
+    return (asked && is_refused(ROOM)) || __real_wait_for_frames();
+}
+
+/* Whatever is refused, pages come in by themselves, as they were. */
+static void each_refusal(void **state)
+{
+    (void)state;
+    for (enum refusal what = SLOT; what <= ROOM; what++) {
+        settings_make(80 + what);
+        start();
+        refusal = what;
+        refused = 0;
+        struct figures before = now();
+        for (uint32_t g = 0; g < PAGES; g++) {
+            sim_read(vm, g); /* also of pages that are on their way */
+            if (g % 3 == 0)
+                sim_settle();
+        }
+        refusal = NOTHING;
+        struct figures f = since(before);
+        assert_true(refused > 0);
+        if (what == SLOT || what == CONTENT)
+            assert_true(f.issued > 0 && f.wasted > 0);
+        else
+            assert_int_equal(f.issued, 0);
+        sim_settle();
+        sim_oracle(true);
+        sim_verify(vm);
+        sim_stop();
+    }
+}
+
+/* A window of one page: a trial is no larger. */
+static void one_page_at_most(void **state)
+{
+    (void)state;
+    settings_make(90);
+    settings.core.swap_read_ahead = 1;
+    start();
+    struct figures before = now();
+    for (uint32_t n = 0; n < PAGES; n += 2) { /* every other page: nothing is of use */
+        sim_read(vm, n);
+        sim_settle();
+    }
+    squeeze();
+    sim_vm_remove(other);
+    for (uint32_t n = 0; n < PAGES; n++) {
+        sim_read(vm, n);
+        sim_settle();
+    }
+    assert_true(since(before).issued > 0);
+    sim_oracle(true);
+    sim_verify(vm);
+    sim_stop();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -449,6 +576,8 @@ int main(void)
         cmocka_unit_test(any_order),
         cmocka_unit_test(device_gone),
         cmocka_unit_test(others_first),
+        cmocka_unit_test(each_refusal),
+        cmocka_unit_test(one_page_at_most),
     };
     return cmocka_run_group_tests_name("read_ahead", tests, NULL, NULL);
 }
