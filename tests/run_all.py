@@ -22,7 +22,7 @@ SUITES = {
     "guest": ([PYTHON, "tests/guest/run_qemu.py", "--result", "{result}"], 300),
     "host": (["make", "-s", "--no-print-directory", f"-j{os.cpu_count()}", "test-host"], 900),
     "memcheck": (["make", "-s", "--no-print-directory", "memcheck-quick",
-                  "MEMCHECKED=random edges clean swapping pool pin balloon"], 300),
+                  "MEMCHECKED=random edges clean pool pin balloon"], 300),
     "fuzz": ([PYTHON, "tests/fuzz/run_fuzz.py", "--result", "{result}"], 1800),
     "proof": ([PYTHON, "tests/proof/run_proof.py", "--quick", "--result", "{result}"], 900),
     "boot": ([PYTHON, "tests/boot/run_tests.py", "--result", "{result}"], 2700),

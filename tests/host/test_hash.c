@@ -78,6 +78,25 @@ static void test_every_bit_counts(void **state)
 }
 
 /* Zero bytes at the end are not free. */
+/* Words that change places are another page. */
+static void test_order_counts(void **state)
+{
+    (void)state;
+    struct rng rng;
+    rng_seed(&rng, 3);
+    uint64_t *words = (uint64_t *)page;
+    for (unsigned i = 0; i < PAGE_WORDS; i++)
+        words[i] = rng_next(&rng);
+    uint64_t whole = hash_page(page);
+    for (unsigned apart = 1; apart <= 8; apart++)
+        for (unsigned i = 0; i + apart < PAGE_WORDS; i++) {
+            uint64_t first = words[i], second = words[i + apart];
+            words[i] = second, words[i + apart] = first;
+            assert_true(hash_page(page) != whole);
+            words[i] = first, words[i + apart] = second;
+        }
+}
+
 static void test_length_counts(void **state)
 {
     (void)state;
@@ -263,15 +282,11 @@ static void without_the_multiplier(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(without_the_multiplier),
-        cmocka_unit_test(test_keyed),
-        cmocka_unit_test(test_every_bit_counts),
-        cmocka_unit_test(test_length_counts),
-        cmocka_unit_test(test_spread),
-        cmocka_unit_test(test_uniform),
-        cmocka_unit_test(test_both_ways_agree),
-        cmocka_unit_test(test_strength),
-        cmocka_unit_test(test_forget),
+        cmocka_unit_test(without_the_multiplier), cmocka_unit_test(test_keyed),
+        cmocka_unit_test(test_every_bit_counts),  cmocka_unit_test(test_order_counts),
+        cmocka_unit_test(test_length_counts),     cmocka_unit_test(test_spread),
+        cmocka_unit_test(test_uniform),           cmocka_unit_test(test_both_ways_agree),
+        cmocka_unit_test(test_strength),          cmocka_unit_test(test_forget),
     };
     return cmocka_run_group_tests_name("hash", tests, set_up, NULL);
 }

@@ -88,6 +88,11 @@ static void esx_at_the_edges(void **state)
     view.vms[0].resident = 50;
     policy_esx.targets(&view, targets);
     assert_int_equal(targets[0], 250); /* its reservation */
+    /* Room for all, but a limit below its size. */
+    view.vms[0] = plain(1000);
+    view.vms[0].limit = view.vms[0].resident = 600;
+    policy_esx.targets(&view, targets);
+    assert_int_equal(targets[0], 600);
     /* Twice the shares lose less. */
     view.vms[0] = view.vms[1] = plain(1000);
     view.vms[1].shares = 2000;

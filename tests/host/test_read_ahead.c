@@ -9,6 +9,7 @@
 #include "mm/inflight.h"
 #include "mm/pagein.h"
 #include "mm/reclaim.h"
+#include "mm/swap_area.h"
 #include "mm/wait.h"
 #include "tests/host/homes.h"
 
@@ -353,6 +354,50 @@ static void waited_for(void **state)
     sim_stop();
 }
 
+static void is_written(struct swap_io *io, enum swap_status status)
+{
+    assert_int_equal(status, SWAP_OK);
+    io->size = 0;
+}
+
+/* Of two extents with more between them than they have, one is read; of one that is
+ * not on the disk yet, none. */
+static void far_apart(void **state)
+{
+    (void)state;
+    settings_make(72);
+    start();
+    sim_settle();
+    swap_slot_t slots[2];
+    struct swap_extent extents[2];
+    uint32_t generation, most = swap.cluster_cells * SWAP_CELL_SECTORS;
+    unsigned level, count = 0;
+    static uint8_t content[PAGE_SIZE];
+    for (uint32_t g = 0; g < PAGES && count < 2; g++) {
+        if (homes_of(vm, g) != HOME_SWAP)
+            continue;
+        slots[count].v = (uint32_t)entry_payload((entry_t){ sim_peek(vm, g, &level) });
+        assert_true(swap_slots_look(&swap.slots, slots[count], &extents[count], &generation));
+        uint32_t apart = extents[count].sector - extents[0].sector;
+        count += count == 0 || (apart > 5 * SWAP_CELL_SECTORS && apart < most - SWAP_CELL_SECTORS);
+    }
+    assert_int_equal(count, 2);
+    assert_int_equal(swap_ahead_choose(slots, 1), 1);
+    assert_int_equal(swap_ahead_choose(slots, 2), 1);
+    struct swap_io io = { .done = is_written };
+    sim_content_make(SIM_NOISE, 1, content);
+    SIM_CORE(assert_int_equal(swap_write(&io, content, PAGE_SIZE, false), SWAP_OK));
+    assert_int_equal(swap_ahead_choose(&io.slot, 1), 0);
+    SIM_CORE(swap_write_flush());
+    while (sim_disk_complete())
+        ;
+    assert_int_equal(io.size, 0);
+    assert_int_equal(swap_ahead_choose(&io.slot, 1), 1);
+    SIM_CORE(swap_slot_free(io.slot));
+    sim_oracle(true);
+    sim_stop();
+}
+
 /* The group's answer before the page's, the VM's end in between, a stray answer. */
 static void any_order(void **state)
 {
@@ -365,6 +410,11 @@ static void any_order(void **state)
     sim_disk_complete();
     assert_int_equal(homes_of(vm, page), HOME_PRIVATE);
     assert_int_equal(homes_of(vm, page - 1), HOME_BUSY_IN);
+    /* A second answer to what has been answered is nobody's. */
+    uint64_t strays = swap.counts.strays;
+    for (unsigned i = 0; i < SWAP_GROUP_COUNT; i++)
+        SIM_CORE(swap_ahead_done(&swap.groups[i].request));
+    assert_int_equal(swap.counts.strays, strays + SWAP_GROUP_COUNT);
     sim_disk_complete();
     struct sim_vcpu *vcpu = &vm->vcpus[0];
     sim_do(vcpu, vcpu->op);
@@ -573,6 +623,7 @@ int main(void)
         cmocka_unit_test(failures_are_silent),
         cmocka_unit_test(damage_is_not_mapped),
         cmocka_unit_test(waited_for),
+        cmocka_unit_test(far_apart),
         cmocka_unit_test(any_order),
         cmocka_unit_test(device_gone),
         cmocka_unit_test(others_first),
