@@ -7,6 +7,7 @@
   leftovers        no markers of unfinished work, no tabs or spaces at line ends
   documents        every link to a file in the tree leads somewhere
   counters         docs/telemetry.md lists what mm/counters.h has
+  mutants          each change of tests/mutants.txt fits the sources
 
 Prints one line a rule, with what breaks it below; --result FILE gets
 PASSED FAILED SKIPPED.
@@ -167,9 +168,16 @@ def check_counters(_files):
     return [] if done.returncode == 0 else [done.stderr.strip() or done.stdout.strip()]
 
 
+def check_mutants(_files):
+    done = subprocess.run([sys.executable, "tests/mutants.py", "--check"], cwd=ROOT,
+                          capture_output=True, text=True, check=False)
+    return [] if done.returncode == 0 else done.stdout.splitlines()
+
+
 RULES = (("include rules", check_includes), ("headers compile alone", check_headers),
          ("file lengths", check_lengths), ("leftovers", check_leftovers),
-         ("links in documents", check_documents), ("counters documented", check_counters))
+         ("links in documents", check_documents), ("counters documented", check_counters),
+         ("mutants fit the sources", check_mutants))
 
 
 def main(arguments):
