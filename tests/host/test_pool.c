@@ -587,7 +587,10 @@ static void test_check_of_a_damaged_block(void **state)
     struct pool_header *header = pool_log_header(pool_log_place(pages[0].at));
     memset(header + 1, 0xff, 64); /* more literals than there are bytes */
     header->check = hash_bytes(&header->gfn, POOL_CHECKED_BYTES + pool_header_size(header));
+    uint32_t size = 77;
     assert_int_equal(pool_load(pages[0].at, owner_of(0), got), POOL_DAMAGED);
+    assert_int_equal(pool_take(pages[0].at, owner_of(0), got, &size), POOL_DAMAGED);
+    assert_int_equal(size, 77);
     drop(0);
     audit();
 }
