@@ -14,6 +14,7 @@ import glob
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import time
@@ -27,7 +28,24 @@ GRACE = 120
 RUNS = {"codec": 30000, "config": 20000, "elf": 50000, "acpi": 20000, "gpt": 2000, "decode": 100000,
         "swap": 3000, "virtio": 2000, "core": 40}
 LENGTH = {"codec": 8192, "elf": 4096, "core": 2048, "virtio": 4096, "swap": 513, "decode": 16}
-SEEDS = {"config": ["experiments/*.conf"], "elf": ["build/guests/exit7.elf"]}
+SEEDS = {"config": ["experiments/*.conf"]}
+
+
+def elf_seed():
+    """A small ELF file with what a guest's has: a segment, the PVH note, symbols."""
+    header = struct.pack("<4sBBB9x", b"\x7fELF", 2, 1, 1) + struct.pack(
+        "<HHIQQQIHHHHHH", 2, 62, 1, 0x100000, 64, 512, 0, 64, 56, 2, 64, 3, 0)
+    load = struct.pack("<IIQQQQQQ", 1, 5, 256, 0x100000, 0x100000, 64, 128, 1)
+    note = struct.pack("<IIQQQQQQ", 4, 4, 320, 0, 0, 20, 20, 4)
+    body = bytes(64) + struct.pack("<III4sI", 4, 4, 18, b"Xen\0", 0x100000)
+    symbols = bytes(24) + struct.pack("<IBBHQQ", 1, 0x12, 0, 1, 0x100000, 16)
+    names = b"\0_start\0"
+    sections = bytes(64)
+    for kind, offset, size, link, entry in ((2, 384, 48, 2, 24), (3, 432, len(names), 0, 0)):
+        sections += struct.pack("<IIQQQQIIQQ", 0, kind, 0, 0, offset, size, link, 1, 8, entry)
+    file = (header + load + note).ljust(256, b"\0") + body
+    file = (file.ljust(384, b"\0") + symbols + names).ljust(512, b"\0")
+    return file + sections
 
 
 def seeds(name):
@@ -36,6 +54,9 @@ def seeds(name):
     os.makedirs(directory, exist_ok=True)
     if name == "codec":
         subprocess.run([os.path.join(FUZZ, "make_seeds"), directory], check=True)
+    if name == "elf":
+        with open(os.path.join(directory, "small"), "wb") as file:
+            file.write(elf_seed())
     for pattern in SEEDS.get(name, []):
         for path in glob.glob(os.path.join(ROOT, pattern)):
             shutil.copy(path, directory)
