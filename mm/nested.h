@@ -37,12 +37,6 @@ pfn_t nested_table_make(struct mm_vm *vm, unsigned level, uint32_t first);
 bool nested_lock(struct mm_vm *vm, gfn_t page, enum nested_mode mode, struct leaf *leaf);
 void nested_unlock(struct leaf *leaf);
 
-/* Pages of one range have their entries side by side in one table, under one lock. */
-static inline uint32_t nested_range(gfn_t page)
-{
-    return page.v >> 9;
-}
-
 /* The page at which a hand that saw the leaf goes on: the next one, or the next range
  * of 512 when all of this one is seen with it: `whole`, or there is no leaf table. */
 static inline uint32_t nested_next(const struct leaf *leaf, bool whole)

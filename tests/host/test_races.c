@@ -148,6 +148,28 @@ static void tables_made_meanwhile(void **state)
     sim_stop();
 }
 
+/* Two GiB of one VM: what is there of the upper tables is used, what is not is made. */
+static void across_a_gibibyte(void **state)
+{
+    (void)state;
+    struct leaf leaf;
+    struct mm_vm *vm;
+    struct mm_vm_config config;
+    start(2000, 12);
+    core.config.tiers[MM_TIER_SWAP] = false;
+    sim_vm_config_default(&config, 300000);
+    config.name = "wide";
+    assert_int_equal(mm_vm_create(&config, &vm, NULL), MM_ADMIT_OK);
+    const uint32_t pages[] = { 5, 262149, 6, 262150 }, tables[] = { 3, 4, 4, 4 };
+    for (unsigned i = 0; i < 4; i++) {
+        assert_true(nested_lock(vm, gfn(pages[i]), NESTED_MAKE, &leaf));
+        nested_unlock(&leaf);
+        assert_int_equal(vm->tables, tables[i]);
+    }
+    assert_true(mm_vm_destroy(vm));
+    sim_stop();
+}
+
 static pfn_t got;
 
 static void *take_a_frame(void *unused)
@@ -228,6 +250,16 @@ static void partner_pinned(uint32_t a, uint32_t b)
     sim.cpu = here;
 }
 
+/* The guest touches the partner: it is on a floor now. */
+static void partner_touched(uint32_t a, uint32_t b)
+{
+    unsigned here = sim.cpu;
+    (void)a;
+    sim.cpu = !here;
+    SIM_CORE(assert_int_equal(mm_fault(&one->vcpus[0].core, gfn_to_gpa(gfn(b)), MM_READ), MM_DONE));
+    sim.cpu = here;
+}
+
 /* Another page takes the frame before the partner comes back, in another one. */
 static void partner_in_another_frame(uint32_t a, uint32_t b)
 {
@@ -287,6 +319,7 @@ static void pairs_that_change(void **state)
     the_pair_changes(partner_given_away, 1, 700);
     the_pair_changes(page_given_away, 1, 700);
     the_pair_changes(partner_pinned, 1, 700);
+    the_pair_changes(partner_touched, 1, 700);
     the_pair_changes(partner_in_another_frame, 1, 700);
     the_pair_changes(range_of_the_partner_gone, 1, 700);
     the_pair_changes(range_of_the_page_gone, 1, 700);
@@ -637,6 +670,7 @@ int main(void)
         cmocka_unit_test(dirty_bits),
         cmocka_unit_test(counts_of_two),
         cmocka_unit_test(stopped_by_another),
+        cmocka_unit_test(across_a_gibibyte),
     };
     return cmocka_run_group_tests_name("races", tests, NULL, NULL);
 }
