@@ -73,7 +73,7 @@ static void round_end(struct mm_vm *vm)
 void age_step(uint32_t budget)
 {
     unsigned running = 0, count = vm_live_count(), scan = count < VM_SCAN ? count : VM_SCAN;
-    unsigned start = vm_scan_start(&core.age_hand);
+    unsigned start = vm_scan_start(&core.age_hand, VM_SCAN);
     for (unsigned i = 0; i < scan; i++)
         running += !vm_is_stopped(vm_live((start + i) % count));
     for (unsigned i = 0; i < scan; i++) {

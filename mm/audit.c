@@ -165,7 +165,7 @@ static void visit_leaf(void *context, struct mm_vm *vm, gfn_t page, entry_t entr
 }
 
 static void visit_table(void *context, struct mm_vm *vm, pfn_t table, unsigned level,
-                        uint32_t entries, uint32_t unsafe)
+                        struct nested_count count)
 {
     struct audit *a = context;
     const struct frame *frame = frame_at(table);
@@ -174,13 +174,16 @@ static void visit_table(void *context, struct mm_vm *vm, pfn_t table, unsigned l
         report(a, "%s: a table of level %u is not its own", vm->name, level);
         return;
     }
-    if (frame->table.entries != entries)
+    if (frame->table.entries != count.entries)
         report(a, "%s: a table of level %u counts %u entries and has %u", vm->name, level,
-               frame->table.entries, entries);
-    if (level == 1 && entries == 0)
+               frame->table.entries, count.entries);
+    if (level == 1 && frame->table.present != count.present)
+        report(a, "%s: a table counts %u pages in memory and has %u", vm->name,
+               frame->table.present, count.present);
+    if (level == 1 && count.entries == 0)
         report(a, "%s: an empty leaf table did not collapse", vm->name);
-    if (unsafe > 0)
-        report(a, "%s: %u entries could be taken for addresses", vm->name, unsafe);
+    if (count.unsafe > 0)
+        report(a, "%s: %u entries could be taken for addresses", vm->name, count.unsafe);
 }
 
 static void visit_large(void *context, struct mm_vm *vm, gfn_t first, uint32_t astray)
@@ -201,19 +204,6 @@ static void visit_pin(void *context, pfn_t merged)
     else
         frame->shared.count += (uint32_t)a->sign;
 }
-
-static void visit_nothing(void *context, struct mm_vm *vm, pfn_t table, unsigned level,
-                          uint32_t entries, uint32_t unsafe)
-{
-    (void)context, (void)vm, (void)table, (void)level, (void)entries, (void)unsafe;
-}
-
-static void visit_no_large(void *context, struct mm_vm *vm, gfn_t first, uint32_t astray)
-{
-    (void)context, (void)vm, (void)first, (void)astray;
-}
-
-/* ---- one VM, all VMs ---------------------------------------------------------------------- */
 
 static void check_vm(struct audit *a, struct mm_vm *vm)
 {
@@ -286,7 +276,7 @@ static void put_back(void)
 {
     struct audit silent = { .sign = 1, .violations = LOGGED_MAX };
     for (unsigned i = 0; i < vm_live_count(); i++) {
-        nested_audit(vm_live(i), &silent, visit_leaf, visit_nothing, visit_no_large);
+        nested_audit(vm_live(i), &silent, visit_leaf, NULL, NULL);
         pin_audit(vm_live(i), visit_pin, &silent);
     }
     check_records(&silent);

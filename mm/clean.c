@@ -73,18 +73,29 @@ swap_slot_t clean_take(pfn_t number, entry_t old)
     return SWAP_SLOT_NONE;
 }
 
-/* The page under the hand, which moves on; true when it gave a slot back. */
-static bool drop_next(void)
+/* The VM that the hand is in, by id; the next one there is when that one has gone, or
+ * was seen to its end. NULL: there is none. */
+static struct mm_vm *vm_under_hand(void)
 {
     struct mm_vm *vm = vm_at(clean.vm);
+    if (vm && clean.page < vm->config.pages)
+        return vm;
+    clean.page = 0;
+    vm = vm_live_after((uint16_t)clean.vm);
+    clean.vm = vm ? vm->id : 0;
+    return vm;
+}
+
+/* The page under the hand, which moves on, past ranges with no page in memory at once;
+ * true when it gave a slot back. */
+static bool drop_next(void)
+{
+    struct mm_vm *vm = vm_under_hand();
     struct leaf leaf;
-    if (!vm || clean.page >= vm->config.pages) {
-        clean.vm = (clean.vm + 1) % MM_VM_MAX;
-        clean.page = 0;
+    if (!vm)
         return false;
-    }
     nested_lock(vm, gfn(clean.page), NESTED_LOOK, &leaf);
-    clean.page = nested_next(&leaf, false);
+    clean.page = nested_next(&leaf, leaf.slot && leaf.table->table.present == 0);
     bool kept = entry_home(leaf.entry) == HOME_PRIVATE &&
                 clean_slot(frame_at(entry_frame(leaf.entry))).v != SWAP_SLOT_NONE.v;
     if (kept)

@@ -32,11 +32,11 @@
 struct frame_state frame_state;
 struct frame_cache frame_caches[MACHINE_CPU_MAX];
 
-struct frame *frame_at(pfn_t number)
+/* Not inlined: frame_alloc() and frame_free() save no registers for what is rare. */
+#define RARE __attribute__((noinline, cold))
+
+static RARE struct frame *frame_elsewhere(pfn_t number)
 {
-    uint32_t in_main = number.v - frame_state.main.base;
-    if (in_main < frame_state.main.count)
-        return &frame_state.frames[frame_state.main.index + in_main];
     for (unsigned i = 0; i < frame_state.bank_count; i++) {
         uint32_t offset = number.v - frame_state.banks[i].base;
         if (offset < frame_state.banks[i].count)
@@ -45,7 +45,20 @@ struct frame *frame_at(pfn_t number)
     return NULL;
 }
 
-static const struct bank *bank_of(uint32_t index)
+static inline struct frame *find(pfn_t number)
+{
+    uint32_t in_main = number.v - frame_state.main.base;
+    if (in_main < frame_state.main.count)
+        return &frame_state.frames[frame_state.main.index + in_main];
+    return frame_elsewhere(number);
+}
+
+struct frame *frame_at(pfn_t number)
+{
+    return find(number);
+}
+
+static RARE const struct bank *bank_of(uint32_t index)
 {
     const struct bank *bank = frame_state.banks;
     while (index - bank->index >= bank->count) {
@@ -55,12 +68,22 @@ static const struct bank *bank_of(uint32_t index)
     return bank;
 }
 
-pfn_t frame_number_of(uint32_t index)
+static RARE pfn_t number_elsewhere(uint32_t index)
+{
+    const struct bank *bank = bank_of(index);
+    return pfn(bank->base + (index - bank->index));
+}
+
+static inline pfn_t number_of(uint32_t index)
 {
     if (index - frame_state.main.index < frame_state.main.count)
         return pfn(frame_state.main.base + (index - frame_state.main.index));
-    const struct bank *bank = bank_of(index);
-    return pfn(bank->base + (index - bank->index));
+    return number_elsewhere(index);
+}
+
+pfn_t frame_number_of(uint32_t index)
+{
+    return number_of(index);
 }
 
 pfn_t frame_number(const struct frame *frame)
@@ -147,7 +170,7 @@ void frame_update_plenty(void)
 }
 
 /* The one place where a frame's kind changes. The descriptor starts afresh. */
-static void describe(uint32_t *kinds, uint32_t index, enum frame_kind kind)
+static inline void describe(uint32_t *kinds, uint32_t index, enum frame_kind kind)
 {
     struct frame *frame = &frame_state.frames[index];
     ensure(frame->kind != (uint8_t)kind);
@@ -246,18 +269,27 @@ static uint32_t withheld(enum frame_urgency urgency)
     }
 }
 
-/* From the lists. */
-static __attribute__((noinline)) pfn_t alloc_listed(enum frame_kind kind,
-                                                    enum frame_urgency urgency)
+static pfn_t cache_take(struct frame_cache *cache, enum frame_kind kind)
+{
+    uint32_t index = cache->indices[--cache->count];
+    describe(cache->kinds, index, kind);
+    return number_of(index);
+}
+
+/* The CPU's cache is empty, or not to be used. */
+static RARE pfn_t alloc_listed(enum frame_kind kind, enum frame_urgency urgency)
 {
     pfn_t number = PFN_NONE;
+    struct frame_cache *cache = my_cache();
+    if (atomic_get(frame_state.plenty) && cache_fill(cache))
+        return cache_take(cache, kind);
     spin_lock(&frame_state.lock);
-    cache_shrink(my_cache(), 0);
+    cache_shrink(cache, 0);
     if (frame_state.listed[0] + frame_state.listed[1] > withheld(urgency)) {
         uint32_t index = frame_state.lists[0] != INDEX_NONE ? first_listed() : frame_state.lists[1];
         ensure(index != INDEX_NONE);
         frame_set_kind(index, kind);
-        number = frame_number_of(index);
+        number = number_of(index);
     }
     spin_unlock(&frame_state.lock);
     return number;
@@ -266,11 +298,9 @@ static __attribute__((noinline)) pfn_t alloc_listed(enum frame_kind kind,
 pfn_t frame_alloc(enum frame_kind kind, enum frame_urgency urgency)
 {
     struct frame_cache *cache = my_cache();
-    if (!atomic_get(frame_state.plenty) || (cache->count == 0 && !cache_fill(cache)))
+    if (!atomic_get(frame_state.plenty) || cache->count == 0)
         return alloc_listed(kind, urgency);
-    uint32_t index = cache->indices[--cache->count];
-    describe(cache->kinds, index, kind);
-    return frame_number_of(index);
+    return cache_take(cache, kind);
 }
 
 /* One of the first SHARED_DRAWS of a free list, every one as likely; NONE. */
@@ -312,28 +342,38 @@ pfn_t frame_alloc_shared(void)
     return number;
 }
 
+/* The CPU's cache is full. */
+static RARE void cache_give(struct frame_cache *cache)
+{
+    spin_lock(&frame_state.lock);
+    cache_shrink(cache, CACHE_FRAMES - CACHE_BATCH);
+    spin_unlock(&frame_state.lock);
+}
+
+static RARE void free_listed(uint32_t index)
+{
+    spin_lock(&frame_state.lock);
+    frame_set_kind(index, FRAME_FREE);
+    spin_unlock(&frame_state.lock);
+}
+
 void frame_free(pfn_t number)
 {
-    struct frame *frame = frame_at(number);
+    struct frame *frame = find(number);
     ensure(frame && frame->kind != FRAME_FREE && frame->kind != FRAME_FIXED);
     assert(frame->kind != FRAME_PRIVATE || !frame_has(frame, FRAME_CLEAN | FRAME_INDEXED));
     uint32_t index = (uint32_t)(frame - frame_state.frames);
     struct frame_cache *cache = my_cache();
     /* Sharing draws from all free frames of its region, so none of them is kept. */
-    if (atomic_get(frame_state.plenty) && index < frame_state.share_start &&
-        frame->kind != FRAME_SHARED && !frame_index_is_closed(index)) {
-        if (cache->count == CACHE_FRAMES) {
-            spin_lock(&frame_state.lock);
-            cache_shrink(cache, CACHE_FRAMES - CACHE_BATCH);
-            spin_unlock(&frame_state.lock);
-        }
-        describe(cache->kinds, index, FRAME_FREE);
-        cache->indices[cache->count++] = index;
+    if (!atomic_get(frame_state.plenty) || index >= frame_state.share_start ||
+        frame->kind == FRAME_SHARED || frame_index_is_closed(index)) {
+        free_listed(index);
         return;
     }
-    spin_lock(&frame_state.lock);
-    frame_set_kind(index, FRAME_FREE);
-    spin_unlock(&frame_state.lock);
+    if (cache->count == CACHE_FRAMES)
+        cache_give(cache);
+    describe(cache->kinds, index, FRAME_FREE);
+    cache->indices[cache->count++] = index;
 }
 
 void frame_turn_private(pfn_t number)

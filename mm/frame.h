@@ -82,7 +82,8 @@ struct frame {
         } pool;
         struct {
             uint32_t entries; /* neither NONE nor ZERO; of upper tables: present ones */
-            uint32_t fetched; /* leaf: the guest executes from its range (mm/large.h) */
+            uint16_t fetched; /* leaf: the guest executes from its range (mm/large.h) */
+            uint16_t present; /* leaf: entries that are */
             uint32_t pad;
         } table;
     };

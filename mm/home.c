@@ -69,12 +69,19 @@ static bool is_uniform(enum home home)
     return home == HOME_NONE || home == HOME_ZERO;
 }
 
+static bool is_present(enum home home)
+{
+    return home == HOME_PRIVATE || home == HOME_SHARED;
+}
+
 static void account(struct leaf *leaf, enum home from, enum home to)
 {
     struct mm_vm *vm = leaf->vm;
     atomic_sub(vm->homes[from], 1);
     atomic_add(vm->homes[to], 1);
     leaf->table->table.entries += (uint32_t)is_uniform(from) - (uint32_t)is_uniform(to);
+    int present = is_present(to) - is_present(from);
+    leaf->table->table.present = (uint16_t)(leaf->table->table.present + present);
     if (from == HOME_SHARED)
         atomic_sub(core.shared_leaves, 1);
     if (to == HOME_SHARED)

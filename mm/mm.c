@@ -163,6 +163,12 @@ static bool share_within_budget(void)
     return share_left > 0;
 }
 
+/* Two rounds without a page won, one to know them and one to compare: nothing to hurry for. */
+static bool share_pays(void)
+{
+    return share_dry_pages() <= 2 * atomic_get(core.configured_pages);
+}
+
 bool mm_step(void)
 {
     frame_cache_drain();
@@ -196,7 +202,7 @@ void mm_tick(void)
     ages_due = true;
     share_left = core.config.share_pages * (core.state >= MM_CLEAR ? SHARE_HURRY : 1);
     share_portion = (share_left + SHARE_PORTIONS - 1) / SHARE_PORTIONS;
-    int64_t time = core.state >= MM_CLEAR ? SHARE_TIME_SHORT : SHARE_TIME;
+    int64_t time = core.state >= MM_CLEAR && share_pays() ? SHARE_TIME_SHORT : SHARE_TIME;
     share_time = share_time < 0 ? share_time + time : time;
     reclaim_update_state();
     if (core.ticks % POLICY_INTERVAL == 1)

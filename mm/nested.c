@@ -296,8 +296,8 @@ struct audit_walk {
     struct mm_vm *vm;
     void *context;
     void (*visit)(void *context, struct mm_vm *vm, gfn_t page, entry_t entry);
-    void (*table)(void *context, struct mm_vm *vm, pfn_t table, unsigned level, uint32_t entries,
-                  uint32_t unsafe);
+    void (*table)(void *context, struct mm_vm *vm, pfn_t table, unsigned level,
+                  struct nested_count count);
     void (*large)(void *context, struct mm_vm *vm, gfn_t first, uint32_t astray);
 };
 
@@ -317,29 +317,31 @@ static void audit_large(const struct audit_walk *w, entry_t large, uint64_t firs
 static void audit_table(const struct audit_walk *w, pfn_t table, unsigned level, uint64_t first)
 {
     uint64_t step = 1ull << (LEVEL_BITS * (level - 1));
-    uint32_t count = 0, unsafe = 0;
+    struct nested_count count = { 0 };
     for (unsigned i = 0; i < LEVEL_COUNT; i++) {
         entry_t entry = load(&entries_of(table)[i]);
-        unsafe += !entry_is_safe(entry);
+        count.unsafe += !entry_is_safe(entry);
+        count.present += entry_is_present(entry);
         if (level == 1) {
             enum home home = entry_home(entry);
-            count += home != HOME_NONE && home != HOME_ZERO;
+            count.entries += home != HOME_NONE && home != HOME_ZERO;
             if (first + i < w->vm->config.pages || entry.v != 0)
                 w->visit(w->context, w->vm, gfn((uint32_t)(first + i)), entry);
         } else if (entry_is_present(entry)) {
-            count++;
-            if (entry_is_large(entry))
+            count.entries++;
+            if (entry_is_large(entry) && w->large)
                 audit_large(w, entry, first + i * step);
             audit_table(w, below(entry), level - 1, first + i * step);
         }
     }
-    w->table(w->context, w->vm, table, level, count, unsafe);
+    if (w->table)
+        w->table(w->context, w->vm, table, level, count);
 }
 
 void nested_audit(struct mm_vm *vm, void *context,
                   void (*visit)(void *context, struct mm_vm *vm, gfn_t page, entry_t entry),
                   void (*table)(void *context, struct mm_vm *vm, pfn_t table, unsigned level,
-                                uint32_t entries, uint32_t unsafe),
+                                struct nested_count count),
                   void (*large)(void *context, struct mm_vm *vm, gfn_t first, uint32_t astray))
 {
     struct audit_walk w = { vm, context, visit, table, large };

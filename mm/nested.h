@@ -68,14 +68,19 @@ void nested_destroy(struct mm_vm *vm, void (*drop)(struct leaf *leaf));
 /* Frames a VM's tables can need at most. */
 uint32_t nested_worst_case(uint32_t pages);
 
-/* Calls visit for every leaf entry of every leaf table, and table for every
- * table (level 1 is the leaf); large for every large mapping, with the number of
+/* What a table's entries are; of level 1: `entries` neither NONE nor ZERO. */
+struct nested_count {
+    uint32_t entries, present, unsafe;
+};
+
+/* Calls visit for every leaf entry of every leaf table, and table (where there is one
+ * to call) for every table (level 1 is the leaf); large for every large mapping, with the number of
  * pages that its table has elsewhere or with other rights. For the audit: nothing
  * is locked. */
 void nested_audit(struct mm_vm *vm, void *context,
                   void (*visit)(void *context, struct mm_vm *vm, gfn_t page, entry_t entry),
                   void (*table)(void *context, struct mm_vm *vm, pfn_t table, unsigned level,
-                                uint32_t entries, uint32_t unsafe),
+                                struct nested_count count),
                   void (*large)(void *context, struct mm_vm *vm, gfn_t first, uint32_t astray));
 
 #endif

@@ -25,6 +25,9 @@
 #include "mm/vm.h"
 #include "mm/wait.h"
 
+/* VMs compared with the one that was the furthest last. Each one costs a look, and fewer
+ * find a VM with little to give more often (docs/performance.md, "Steps of reclaim"). */
+#define CHOICES          8u
 #define LOOK_BUDGET      256u /* pages the clock hand passes in a step */
 #define WRITE_BACK_BATCH 8u   /* objects */
 #define COMPACT_BATCH    32u  /* objects */
@@ -163,10 +166,12 @@ static void search_look(struct search *s, struct mm_vm *vm, bool dry)
 static struct mm_vm *furthest(bool dry, int64_t *above)
 {
     struct search s = { 0 };
-    unsigned count = vm_live_count(), start = dry ? 0 : vm_scan_start(&r.furthest_hand);
-    if (count > VM_SCAN && vm_at(r.furthest_id))
+    unsigned count = vm_live_count();
+    bool all = dry || count <= VM_SCAN;
+    unsigned start = dry ? 0 : vm_scan_start(&r.furthest_hand, CHOICES);
+    if (!all && vm_at(r.furthest_id))
         search_look(&s, vm_at(r.furthest_id), dry);
-    for (unsigned n = 0; n < count && (dry || n < VM_SCAN || !s.spare); n++)
+    for (unsigned n = 0; n < count && (all || n < CHOICES || !s.spare); n++)
         search_look(&s, vm_live((start + n) % count), dry);
     struct mm_vm *found = s.best ? s.best : s.spare;
     if (found)
@@ -267,7 +272,7 @@ static uint32_t keep_limit(struct mm_vm *vm, bool *pool_full)
 static uint32_t keep_limits(bool *pool_full)
 {
     uint32_t moved = 0;
-    unsigned count = vm_live_count(), start = vm_scan_start(&r.limit_hand);
+    unsigned count = vm_live_count(), start = vm_scan_start(&r.limit_hand, VM_SCAN);
     unsigned scan = count < VM_SCAN || atomic_get(core.limit_waiters) ? count : VM_SCAN;
     for (unsigned i = 0; i < scan && can_page_out(); i++) {
         struct mm_vm *vm = vm_live((start + i) % count);

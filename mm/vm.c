@@ -50,12 +50,12 @@ struct mm_vm *vm_live(unsigned index)
     return &vms[live.ids[index]];
 }
 
-unsigned vm_scan_start(uint32_t *hand)
+unsigned vm_scan_start(uint32_t *hand, unsigned scan)
 {
     if (live.count <= VM_SCAN)
         return 0;
     unsigned start = *hand % live.count;
-    *hand = start + VM_SCAN;
+    *hand = start + scan;
     return start;
 }
 
@@ -71,6 +71,12 @@ static unsigned live_place(uint16_t id)
             high = middle;
     }
     return low;
+}
+
+struct mm_vm *vm_live_after(uint16_t id)
+{
+    unsigned place = live_place((uint16_t)(id + 1));
+    return live.count ? &vms[live.ids[place < live.count ? place : 0]] : NULL;
 }
 
 static void live_add(uint16_t id)

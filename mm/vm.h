@@ -97,8 +97,10 @@ struct mm_vm *vm_at(unsigned id);
 #define VM_SCAN 4u
 unsigned vm_live_count(void);
 struct mm_vm *vm_live(unsigned index);
-/* Where a scan begins: at 0 when it sees all of them, else at the hand, which moves on. */
-unsigned vm_scan_start(uint32_t *hand);
+/* The next one by id, the first after the last; NULL: there is none. */
+struct mm_vm *vm_live_after(uint16_t id);
+/* Where a scan of so many begins: at 0 when VM_SCAN are all, else at the hand, which moves on. */
+unsigned vm_scan_start(uint32_t *hand, unsigned scan);
 
 static inline void vm_count(struct mm_vm *vm, enum mm_vm_counter counter, uint64_t by)
 {

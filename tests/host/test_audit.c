@@ -210,6 +210,7 @@ static void tables_and_counts(void **state)
     REPLACE(frame->kind, FRAME_BOOK, "is not its own");
     DAMAGE(frame->tag, 1, "is not its own");
     DAMAGE(frame->table.entries, 64, "entries and has");
+    DAMAGE(frame->table.present, 64, "in memory and has");
     DAMAGE(vm->tables, 1, "charged for");
     pfn_t stray = frame_alloc(FRAME_TABLE, FRAME_RECLAIM);
     expect("table frames for");
@@ -249,9 +250,11 @@ static void an_empty_table(void **state)
     nested_unlock(&leaf);
     entry->v = entry_away(HOME_ZERO, 0).v;
     leaf.table->table.entries--;
+    leaf.table->table.present--;
     assert_true(mm_audit(first, sizeof first) > 0);
     assert_non_null(strstr(first, "did not collapse"));
     leaf.table->table.entries++;
+    leaf.table->table.present++;
     *entry = kept;
     assert_int_equal(mm_audit(NULL, 0), 0);
     sim_stop();

@@ -573,33 +573,6 @@ static void exposure(void **state)
     sim_stop();
 }
 
-static void slow_frame(pfn_t frame)
-{
-    (void)frame;
-    sim.time += 1000000;
-}
-
-/* Looking at a page takes a millisecond of this CPU. */
-static void a_slow_cpu(void **state)
-{
-    (void)state;
-    start(1, 0, 7, 7);
-    for (uint32_t g = 0; g < 100; g++)
-        sim_write(one, g, SIM_NOISE, g);
-    sim_hooks.frame_map = slow_frame;
-    uint64_t before = sim_host_counter(MM_HOST_share_scanned);
-    for (unsigned tick = 0; tick < 100; tick++) {
-        mm_tick();
-        for (unsigned i = 0; i < 8; i++)
-            mm_step();
-    }
-    uint64_t scanned = sim_host_counter(MM_HOST_share_scanned) - before;
-    sim_hooks.frame_map = NULL;
-    /* A tenth of a second, and a portion begun in time. */
-    assert_in_range(scanned, 16, 100 + 16);
-    sim_stop();
-}
-
 /* Other things fill the share region: merging, which frees frames, goes on. */
 static void the_region_is_full(void **state)
 {
@@ -659,7 +632,6 @@ int main(void)
         cmocka_unit_test(a_sharer_ends),
         cmocka_unit_test(copy_without_a_frame),
         cmocka_unit_test(counted_objects),
-        cmocka_unit_test(a_slow_cpu),
         cmocka_unit_test(the_region_is_full),
         cmocka_unit_test(switched_off),
         cmocka_unit_test(chains_are_bounded),
