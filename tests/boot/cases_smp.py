@@ -50,6 +50,11 @@ CASES = [
          [verified("clone1", "clone2", "fill", "both"), all_entered, kicked] +
          [host_counter(f"freed_{tier}", POSITIVE, "positive")
           for tier in ("share", "compress", "swap")], cpus=2),
+    # In QEMU only: Bochs takes turns of its processors, and minutes for this.
+    Case("four processors, all tiers", ALL_TIERS,
+         [verified("clone1", "clone2", "fill", "both"), all_entered, kicked] +
+         [host_counter(f"freed_{tier}", POSITIVE, "positive")
+          for tier in ("share", "compress", "swap")], cpus=4, disk="nvme"),
     Case("two processors, a loop with interrupts off", LOOP,
          [verified("victim", pages=2000), ended("spin", "duration"), all_entered, kicked,
           vm_counter("spin", "pool", POSITIVE, "positive")],
