@@ -5,16 +5,11 @@
 #include "hv/cpu.h"
 #include "hv/locks.h"
 #include "hv/loop.h"
-#include "hv/mitigations.h"
 #include "hv/telemetry_record.h"
 #include "hv/timer.h"
-#include "hv/version.h"
 #include "hv/vm.h"
-#include "hv/x86.h"
 #include "lib/log.h"
-#include "lib/string.h"
 
-#define SCHEMA    1u
 #define NET(name) MM_HOST_net_##name
 
 #define NAME_OF(name, kind, unit, meaning) #name,
@@ -133,12 +128,6 @@ static void put_vm_sample(const struct vm *vm, const uint64_t *values)
     json_object_end(&record_json);
 }
 
-static bool has_started(const struct vm *vm)
-{
-    return vm->state == VM_RUNNING || vm->state == VM_ENDED ||
-           (vm->state == VM_ENDING && vm->end != VM_END_NONE);
-}
-
 static uint64_t larger(uint64_t a, uint64_t b)
 {
     return a > b ? a : b;
@@ -167,7 +156,7 @@ static void sample(void)
     uint64_t values[MM_HOST_COUNTER_COUNT];
     mm_host_counters(values);
     for (unsigned i = 0; i < vm_table_count; i++)
-        if (has_started(&vm_table[i]))
+        if (vm_has_started(&vm_table[i]))
             vm_counters(&vm_table[i], vm_values[i]);
     peak_metadata = larger(peak_metadata, values[MM_HOST_metadata_ppm]);
     peak_table = larger(peak_table, values[MM_HOST_table_ppm]);
@@ -183,7 +172,7 @@ static void sample(void)
     json_object_end(&record_json);
     json_array(&record_json, "vms");
     for (unsigned i = 0; i < vm_table_count; i++)
-        if (has_started(&vm_table[i]))
+        if (vm_has_started(&vm_table[i]))
             put_vm_sample(&vm_table[i], vm_values[i]);
     json_array_end(&record_json);
     record_end();
@@ -202,129 +191,16 @@ static void sample_due(struct timer *timer, uint64_t now)
 
 /* ---- start ------------------------------------------------------------------------ */
 
-static void put_text_of_cpu(const char *key, const uint32_t *words, unsigned count)
-{
-    char text[49];
-    memcpy(text, words, count * sizeof(words[0]));
-    text[count * sizeof(words[0])] = 0;
-    const char *from = text;
-    while (*from == ' ')
-        from++;
-    json_string(&record_json, key, from);
-}
-
-static void put_cpu_names(void)
-{
-    uint32_t words[12];
-    struct x86_cpuid c = x86_cpuid(0, 0);
-    words[0] = c.ebx, words[1] = c.edx, words[2] = c.ecx;
-    put_text_of_cpu("vendor", words, 3);
-    for (unsigned i = 0; i < 3; i++) {
-        c = x86_cpuid(0x80000002u + i, 0);
-        memcpy(words + 4 * i, &c, sizeof(c));
-    }
-    put_text_of_cpu("cpu", words, 12);
-}
-
-static void put_mitigations(void)
-{
-    const struct mitigation_facts *f = &mitigation_facts;
-    json_object(&record_json, "mitigations");
-    json_string(&record_json, "mode", mitigations.automatic ? "auto" : "off");
-    json_array(&record_json, "on");
-    for (unsigned i = 0; i < MITIGATION_COUNT; i++)
-        if (mitigations.on[i])
-            json_string(&record_json, NULL, mitigation_name((enum mitigation)i));
-    json_array_end(&record_json);
-    for (unsigned i = 0; i < LEAK_COUNT; i++)
-        json_string(&record_json, mitigation_leak_name((enum leak)i),
-                    mitigation_state_name((enum leak_state)mitigations.leaks[i]));
-    json_number(&record_json, "features_7_edx", f->leaf_7_edx);
-    json_number(&record_json, "arch_capabilities", f->arch_capabilities);
-    json_number(&record_json, "features_80000008_ebx", f->leaf_80000008_ebx);
-    json_number(&record_json, "features_80000021_eax", f->leaf_80000021_eax);
-    json_number(&record_json, "threads", f->threads);
-    json_object_end(&record_json);
-}
-
-static void put_machine(uint64_t memory)
-{
-    json_object(&record_json, "machine");
-    put_cpu_names();
-    json_string(&record_json, "virtualization", vcpu_ops->name);
-    json_array(&record_json, "features");
-    for (unsigned i = 0; i < vcpu_features.count; i++)
-        json_string(&record_json, NULL, vcpu_features.names[i]);
-    json_array_end(&record_json);
-    struct x86_cpuid c = x86_cpuid(1, 0);
-    json_number(&record_json, "signature", c.eax);
-    json_number(&record_json, "features_1_ecx", c.ecx);
-    json_number(&record_json, "features_1_edx", c.edx);
-    json_number(&record_json, "features_7_ebx", x86_cpuid(0, 0).eax >= 7 ? x86_cpuid(7, 0).ebx : 0);
-    json_number(&record_json, "physical_bits", x86_cpuid(0x80000008u, 0).eax & 0xff);
-    json_number(&record_json, "tsc_hz", clock_tsc_hz());
-    json_number(&record_json, "lapic_hz", clock_lapic_hz());
-    json_number(&record_json, "memory", memory);
-    json_number(&record_json, "cpus", cpu_count());
-    json_object_end(&record_json);
-}
-
-static void put_vm_start(const struct vm *vm)
-{
-    const struct config_vm *c = vm->config;
-    json_object(&record_json, NULL);
-    json_number(&record_json, "id", vm->index);
-    json_string(&record_json, "name", c->name);
-    json_number(&record_json, "memory", c->memory >> PAGE_SHIFT);
-    json_number(&record_json, "reserve", c->reserve >> PAGE_SHIFT);
-    json_number(&record_json, "limit", c->limit >> PAGE_SHIFT);
-    json_number(&record_json, "vcpus", c->vcpus);
-    json_number(&record_json, "shares", c->shares);
-    json_number(&record_json, "cpu_shares", c->cpu_shares);
-    json_string(&record_json, "group", c->share_group);
-    json_bool(&record_json, "balloon", c->balloon);
-    json_bool(&record_json, "started", has_started(vm));
-    json_string(&record_json, "reason", has_started(vm) ? "" : vm->reason);
-    json_object_end(&record_json);
-}
-
-static void put_host_config(const struct config_host *host)
-{
-    json_bool(&record_json, "keys_secret", !host->seeded);
-    if (host->seeded)
-        json_number(&record_json, "seed", host->seed);
-    else
-        json_null(&record_json, "seed");
-    json_string(&record_json, "policy", host->policy);
-    json_array(&record_json, "tiers");
-    for (unsigned i = 0; i < MM_TIER_COUNT; i++)
-        if (host->tiers[i])
-            json_string(&record_json, NULL, mm_tier_name((enum mm_tier)i));
-    json_array_end(&record_json);
-    json_number(&record_json, "sample_ms", host->sample_ms);
-}
-
 void telemetry_start(const struct boot_info *boot, uint64_t memory)
 {
     record_active = true;
-    record_begin("start");
-    json_number(&record_json, "schema", SCHEMA);
-    json_string(&record_json, "version", BALLAST_VERSION);
-    json_hex(&record_json, "config_hash", boot->config.hash);
-    put_host_config(&boot->config.host);
-    put_machine(memory);
-    put_mitigations();
-    json_array(&record_json, "vms");
-    for (unsigned i = 0; i < vm_table_count; i++)
-        put_vm_start(&vm_table[i]);
-    json_array_end(&record_json);
-    record_end();
+    record_put_start(boot, memory);
     sample_ns =
         (uint64_t)(boot->config.host.sample_ms ? boot->config.host.sample_ms : 1) * 1000000u;
     timer_init(&sample_timer, sample_due, NULL);
     timer_set(&sample_timer, clock_now_ns() + sample_ns);
     for (unsigned i = 0; i < vm_table_count; i++) {
-        if (!has_started(&vm_table[i]))
+        if (!vm_has_started(&vm_table[i]))
             continue;
         record_begin("event");
         json_string(&record_json, "event", "vm_start");
@@ -369,7 +245,7 @@ static void put_end_host(const uint64_t *values)
 {
     uint64_t configured = 0;
     for (unsigned i = 0; i < vm_table_count; i++)
-        if (has_started(&vm_table[i]))
+        if (vm_has_started(&vm_table[i]))
             configured += vm_table[i].config->memory >> PAGE_SHIFT;
     json_number(&record_json, "configured", configured);
     json_number(&record_json, "managed", values[MM_HOST_frames_managed]);
@@ -389,7 +265,7 @@ static void put_end_vm(const struct vm *vm)
     json_object(&record_json, NULL);
     json_number(&record_json, "id", vm->index);
     json_string(&record_json, "name", vm_name(vm));
-    json_bool(&record_json, "started", has_started(vm));
+    json_bool(&record_json, "started", vm_has_started(vm));
     record_put_verdict(vm);
     put_vm_work(vm);
     put_counters(vm_names, vm->last_counters, MM_VM_COUNTER_COUNT, true);

@@ -1,12 +1,13 @@
 /*
- * One record of the telemetry on its way to COM2: what telemetry.c (start, sample,
- * end) and telemetry_events.c share. A record is begun and ended in one go.
+ * One record of the telemetry on its way to COM2: what telemetry.c (samples, end),
+ * telemetry_start.c and telemetry_events.c share. A record is begun and ended in one go.
  */
 #ifndef HV_TELEMETRY_RECORD_H
 #define HV_TELEMETRY_RECORD_H
 
 #include "lib/json.h"
 
+struct boot_info;
 struct vm;
 
 /* Free bytes of the ring that a sample needs: those of 32 VMs, and some left for
@@ -21,6 +22,8 @@ extern uint64_t record_events_skipped; /* left out because the line was full */
  * the lock of all records (RANK_RECORD). */
 void record_begin(const char *kind);
 void record_end(void);
+/* The start record, whole. memory: bytes handed to the core. */
+void record_put_start(const struct boot_info *boot, uint64_t memory);
 /* Reason and status of a VM that has ended or was refused. */
 void record_put_verdict(const struct vm *vm);
 

@@ -91,6 +91,13 @@ static inline bool vm_is_running(const struct vm *vm)
     return __atomic_load_n(&vm->state, __ATOMIC_ACQUIRE) == VM_RUNNING;
 }
 
+/* It has run, or runs. */
+static inline bool vm_has_started(const struct vm *vm)
+{
+    return vm->state == VM_RUNNING || vm->state == VM_ENDED ||
+           (vm->state == VM_ENDING && vm->end != VM_END_NONE);
+}
+
 extern struct vm vm_table[CONFIG_VM_MAX];
 extern unsigned vm_table_count; /* VMs configured */
 

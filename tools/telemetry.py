@@ -22,8 +22,8 @@ NUMBER, TEXT, FLAG, OBJECT, LIST, NUMBER_OR_NULL, TEXT_OR_NULL = (
     "number", "text", "flag", "object", "list", "number or null", "text or null")
 
 START = {"schema": NUMBER, "version": TEXT, "config_hash": TEXT, "seed": NUMBER_OR_NULL,
-         "keys_secret": FLAG, "policy": TEXT, "tiers": LIST, "sample_ms": NUMBER,
-         "machine": OBJECT, "vms": LIST}
+         "keys_secret": FLAG, "policy": TEXT, "tiers": LIST, "large_pages": FLAG,
+         "swap_read_ahead": NUMBER, "sample_ms": NUMBER, "machine": OBJECT, "vms": LIST}
 MACHINE = {"cpu": TEXT, "vendor": TEXT, "virtualization": TEXT, "physical_bits": NUMBER,
            "tsc_hz": NUMBER, "lapic_hz": NUMBER, "memory": NUMBER, "cpus": NUMBER}
 START_VM = {"id": NUMBER, "name": TEXT, "memory": NUMBER, "reserve": NUMBER, "limit": NUMBER,

@@ -17,7 +17,8 @@ def start_record():
                "memory": 64 << 20, "cpus": 1}
     return {"record": "start", "t": 0, "schema": 1, "version": "0.1", "config_hash": "0" * 16,
             "seed": 1, "keys_secret": False, "policy": "esx",
-            "tiers": ["share", "balloon", "compress", "swap"], "sample_ms": 100,
+            "tiers": ["share", "balloon", "compress", "swap"], "large_pages": True,
+            "swap_read_ahead": 8, "sample_ms": 100,
             "machine": machine, "vms": vms}
 
 
