@@ -8,8 +8,8 @@
 
 #define MS 1000000ull
 
-#define REQUEST_TIMEOUT (5000 * MS)
-#define CHECK_TRUSTING  (100 * MS) /* until an interrupt counts as late */
+#define REQUEST_TIMEOUT (30000 * MS) /* as Linux' of SCSI and NVMe disks */
+#define CHECK_TRUSTING  (100 * MS)   /* until an interrupt counts as late */
 /* A queue that lost this many interrupts in a row is looked at this often. */
 #define LOST_MAX     3u
 #define CHECK_POLLED (1 * MS)

@@ -295,10 +295,10 @@ static void times_out(void **state)
     (void)state;
     device.hold = true;
     fake_submit(0, false, 0, 1);
-    fake_now += 3000 * FAKE_MS;
+    fake_now += 18000 * FAKE_MS;
     for (unsigned i = 1; i < 4; i++)
         fake_submit(i, false, i, 1);
-    fake_now += 2500 * FAKE_MS;
+    fake_now += 15000 * FAKE_MS;
     disk_queue_poll(fake_queue, fake_now);
     assert_int_equal(device.enables, 2);
     assert_int_equal(fake_requests[0].status, BLOCK_TIMEOUT);
