@@ -9,6 +9,7 @@ CASES  ?=
 
 .PHONY: test-boot
 test: packages
+	@$(if $(if $(SUITES),$(filter proof,$(SUITES)),all),tools/install-packages $(PROOF_PACKAGES) || true)
 	@echo "building"; $(MAKE) -s --no-print-directory -j$$(nproc) parts exits-parts
 	@$(PYTHON) tests/run_all.py $(SUITES)
 

@@ -1,5 +1,5 @@
-# Proofs. `make test` runs the quick ones when the tools are there and skips them,
-# with the reason, when they are not; `make proof` installs the tools and runs all.
+# Proofs. `make test` runs the quick ones and `make proof` all; both install the tools.
+# Where those cannot be installed, `make test` skips, with the reason.
 PROOF_PACKAGES := frama-c-base why3 z3 spin
 
 .PHONY: proof
