@@ -298,6 +298,65 @@ static void given_back_in_parts(void **state)
     sim_stop();
 }
 
+/* The hand comes to what lies behind it, past the end of the last VM. */
+static void given_back_in_turn(void **state)
+{
+    (void)state;
+    start(53, true);
+    for (unsigned round = 0; round < 3; round++) {
+        uint32_t dropped = 0;
+        struct sim_vm *reader = round % 2 ? vm : other;
+        for (uint32_t g = 0; g < PAGES; g++) /* of the other one nothing is clean */
+            sim_write(reader == vm ? other : vm, g, SIM_NOISE, 1000 * round + g);
+        read_all(reader);
+        sim_settle();
+        uint32_t kept = clean_count();
+        assert_true(kept > 0);
+        SIM_CORE(dropped = clean_drop(3 * PAGES));
+        assert_int_equal(dropped, kept);
+    }
+    sim_verify(vm);
+    sim_oracle(true);
+    sim_stop();
+}
+
+/* The hand passes ranges with nothing in memory, and ranges without a table, at once. */
+static void ranges_without_pages(void **state)
+{
+    (void)state;
+    enum { FIRST = 1100, LAST = 1180, LARGE = 1200 };
+    start(52, true);
+    sim_vm_remove(vm);
+    vm = sim_vm_simple(LARGE);
+    for (uint32_t g = 0; g < 200; g++)
+        sim_write(vm, g, SIM_NOISE, g);
+    for (uint32_t g = FIRST; g < LAST; g++)
+        sim_write(vm, g, SIM_NOISE, g);
+    unsigned in_memory = 1;
+    for (unsigned round = 0; round < 60 && (in_memory > 0 || clean_count() < 10); round++) {
+        read_all(other);
+        for (uint32_t g = FIRST; g < LAST; g++)
+            sim_read(vm, g);
+        in_memory = 0;
+        for (uint32_t g = 0; g < 200; g++)
+            in_memory += homes_of(vm, g) != HOME_SWAP;
+    }
+    sim_settle();
+    assert_int_equal(in_memory, 0);
+    for (uint32_t g = 0; g < PAGES; g++) /* what is clean is in the last range */
+        sim_write(other, g, SIM_NOISE, 9000 + g);
+    for (uint32_t g = FIRST; g < LAST; g++)
+        sim_read(vm, g);
+    sim_settle();
+    uint32_t dropped = 0;
+    assert_true(clean_count() > 0);
+    SIM_CORE(dropped = clean_drop(PAGES + 2 + LARGE - 1024));
+    assert_true(dropped > 0);
+    sim_verify(vm);
+    sim_oracle(true);
+    sim_stop();
+}
+
 /* Given to the balloon, or with the end of their VM, slots are free again. */
 static void given_up(void **state)
 {
@@ -433,6 +492,8 @@ int main(void)
         cmocka_unit_test(area_that_shrinks),
         cmocka_unit_test(given_back),
         cmocka_unit_test(given_back_in_parts),
+        cmocka_unit_test(given_back_in_turn),
+        cmocka_unit_test(ranges_without_pages),
         cmocka_unit_test(beside_a_full_table),
         cmocka_unit_test(given_up),
         cmocka_unit_test(disk_gone),
